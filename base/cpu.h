@@ -1,0 +1,32 @@
+/* Pinning and topology; the calling thread only. */
+#pragma once
+
+#include "base/base.h"
+
+#include <pthread.h>
+
+/* CPUs this process may run on, in order. Returns how many there are, also when that is more than
+ * cpus_max; fills at most cpus_max. */
+unsigned salvo_cpu_allowed(int *ret_cpus, unsigned cpus_max);
+
+/* Pins the calling thread to one CPU. 0 or a negative errno (-EINVAL: no such CPU for us). */
+int salvo_cpu_pin(int cpu);
+
+/* Names the calling thread (15 characters count). */
+void salvo_cpu_name_thread(const char *name);
+
+/* CPU seconds used so far: by this process (user and system), and by the calling thread. */
+double salvo_cpu_process_seconds(void);
+double salvo_cpu_thread_seconds(void);
+
+/* One line on the machine: CPU model, cores allowed, kernel. */
+void salvo_cpu_describe(char *ret_text, size_t size);
+
+/* Threads are started here, so that one file knows pthreads. `name` is at most 15 characters. The
+ * thread starts with every signal blocked: signals belong to the host program. */
+int salvo_thread_start(pthread_t *ret_thread, const char *name, void *(*run)(void *), void *arg);
+void salvo_thread_join(pthread_t thread);
+
+/* A small number for the calling thread, never 0, never reused in this process: ownership checks
+ * compare it. */
+uint32_t salvo_thread_id(void);
