@@ -30,7 +30,7 @@
 
 /* Functions that libsalvo gives to the world; all others are hidden. */
 #define SALVO_PUBLIC __attribute__((visibility("default")))
-#define SALVO_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define SALVO_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #define SALVO_UNUSED __attribute__((unused))
 
 static inline bool salvo_is_power_of_two(uint64_t n)
