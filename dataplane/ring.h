@@ -1,0 +1,167 @@
+/* The one ring of the program: single producer, single consumer, records of bytes.
+ *
+ *   producer:  claim -> write -> commit ... -> publish         consumer:  peek -> read -> advance ... -> release
+ *
+ * A record is an 8-byte header and its payload, rounded up to 8. It never wraps: where the rest of the
+ * ring is too short a padding record fills it. Several commits may share one publish, several advances
+ * one release: each publish and release costs the other core a cache miss.
+ *
+ * Memory ordering. There are two words that both sides touch, `tail` and `head`, each stored by one side:
+ *
+ *   T  publish stores tail with release: every byte of the records in front of it was written before.
+ *      Pairs with the acquire load of tail in peek (t): who sees the tail sees the records.
+ *   H  release stores head with release: every read of the records behind it happened before. Pairs with
+ *      the acquire load of head in claim (h): who sees the room may overwrite it.
+ *
+ * Both sides keep the other's word in a cached copy and load it anew only when the copy says full or
+ * empty: that load is the miss that a ring costs. Positions run free in 64 bits and are compared by
+ * difference; index = position & mask. The two sides' fields stand two lines apart, because the
+ * neighbour-line prefetcher fetches pairs.
+ *
+ * Sleeping consumers are not the ring's business: a producer that must wake somebody stores tail (T),
+ * then a full fence, then looks at the consumer's `asleep` word; the consumer stores `asleep`, a full
+ * fence, then peeks once more (lane.c). One of the two sees the other. */
+#pragma once
+
+#include "base/assert.h"
+#include "base/base.h"
+
+enum salvo_ring_code { SALVO_RING_FULL = 1 };
+
+struct salvo_ring_record {
+    uint32_t size; /* of the payload */
+    uint32_t padding; /* 1: nothing but filler */
+};
+
+#define SALVO_RING_RECORD_HEADER sizeof(struct salvo_ring_record)
+static_assert(sizeof(struct salvo_ring_record) == 8, "payloads are 8-byte aligned");
+
+struct salvo_ring {
+    /* fixed after start */
+    uint8_t *memory;
+    uint64_t size; /* power of two */
+
+    /* producer only */
+    alignas(2 * SALVO_CACHE_LINE) uint64_t tail_next; /* behind what was committed */
+    uint64_t claim_at;                                /* of the open claim's record; behind padding */
+    uint64_t claim_size;                              /* payload size of the open claim, 0: none */
+    uint64_t head_cached;
+
+    /* producer -> consumer */
+    alignas(2 * SALVO_CACHE_LINE) _Atomic uint64_t tail;
+
+    /* consumer only */
+    alignas(2 * SALVO_CACHE_LINE) uint64_t head_next; /* in front of what was advanced over */
+    uint64_t tail_cached;
+
+    /* consumer -> producer */
+    alignas(2 * SALVO_CACHE_LINE) _Atomic uint64_t head;
+};
+
+/* memory: `size` bytes, 8-byte aligned, size a power of two of at least 64. `position` is where both ends
+ * start: 0, but in tests just below the wrap of the counters. */
+void salvo_ring_init(struct salvo_ring *ring, void *memory, uint64_t size, uint64_t position);
+
+static inline uint64_t salvo_ring_record_size(uint64_t payload_size)
+{
+    return SALVO_RING_RECORD_HEADER + ((payload_size + 7) & ~UINT64_C(7));
+}
+
+/* Room for a payload of up to size_max bytes, or SALVO_RING_FULL. size_max is 1 to half the ring less the
+ * header. One claim is open at a time; it ends with commit or abort. Thread: producer. */
+static inline int salvo_ring_claim(struct salvo_ring *ring, uint64_t size_max, void **ret_payload)
+{
+    uint64_t need = salvo_ring_record_size(size_max);
+    uint64_t at = ring->tail_next & (ring->size - 1);
+    uint64_t to_end = ring->size - at;
+    uint64_t padding = need > to_end ? to_end : 0;
+
+    salvo_assert(ring->claim_size == 0);
+    salvo_assert(size_max != 0 && need <= ring->size / 2);
+    if (SALVO_UNLIKELY(ring->size - (ring->tail_next - ring->head_cached) < need + padding)) {
+        /* (h) pairs with (H) in salvo_ring_release. */
+        ring->head_cached = atomic_load_explicit(&ring->head, memory_order_acquire);
+        if (ring->size - (ring->tail_next - ring->head_cached) < need + padding)
+            return SALVO_RING_FULL;
+    }
+    if (padding != 0) {
+        struct salvo_ring_record *filler = (struct salvo_ring_record *)(void *)(ring->memory + at);
+
+        filler->size = (uint32_t)(padding - SALVO_RING_RECORD_HEADER);
+        filler->padding = 1;
+        at = 0;
+    }
+    ring->claim_at = ring->tail_next + padding;
+    ring->claim_size = size_max;
+    *ret_payload = ring->memory + at + SALVO_RING_RECORD_HEADER;
+    return 0;
+}
+
+/* Ends the claim with what it really holds: 1 to the claimed size. Not yet visible. */
+static inline void salvo_ring_commit(struct salvo_ring *ring, uint64_t size)
+{
+    struct salvo_ring_record *record;
+
+    salvo_assert(size != 0 && size <= ring->claim_size);
+    record = (struct salvo_ring_record *)(void *)(ring->memory + (ring->claim_at & (ring->size - 1)));
+    record->size = (uint32_t)size;
+    record->padding = 0;
+    ring->tail_next = ring->claim_at + salvo_ring_record_size(size);
+    ring->claim_size = 0;
+}
+
+/* Gives the claim up; nothing was added. */
+static inline void salvo_ring_abort(struct salvo_ring *ring)
+{
+    salvo_assert(ring->claim_size != 0);
+    ring->claim_size = 0;
+}
+
+/* Makes all commits visible. */
+static inline void salvo_ring_publish(struct salvo_ring *ring)
+{
+    /* (T) pairs with (t) in salvo_ring_peek. */
+    atomic_store_explicit(&ring->tail, ring->tail_next, memory_order_release);
+}
+
+/* The record at the front, or NULL. Stays the front until advance. Thread: consumer. */
+static inline void *salvo_ring_peek(struct salvo_ring *ring, uint32_t *ret_size)
+{
+    for (;;) {
+        struct salvo_ring_record *record;
+
+        if (ring->head_next == ring->tail_cached) {
+            /* (t) pairs with (T) in salvo_ring_publish. */
+            ring->tail_cached = atomic_load_explicit(&ring->tail, memory_order_acquire);
+            if (ring->head_next == ring->tail_cached)
+                return NULL;
+        }
+        record = (struct salvo_ring_record *)(void *)(ring->memory +
+                                                      (ring->head_next & (ring->size - 1)));
+        if (SALVO_LIKELY(record->padding == 0)) {
+            *ret_size = record->size;
+            return record + 1;
+        }
+        ring->head_next += salvo_ring_record_size(record->size); /* at most once: never two in a row */
+    }
+}
+
+/* Steps over the record that peek gave. Its bytes stay readable until release. */
+static inline void salvo_ring_advance(struct salvo_ring *ring, uint32_t size)
+{
+    ring->head_next += salvo_ring_record_size(size);
+}
+
+/* Gives the room of everything stepped over back to the producer. */
+static inline void salvo_ring_release(struct salvo_ring *ring)
+{
+    /* (H) pairs with (h) in salvo_ring_claim. */
+    atomic_store_explicit(&ring->head, ring->head_next, memory_order_release);
+}
+
+/* True when the consumer has nothing to read; a hint from any other thread. */
+static inline bool salvo_ring_empty(struct salvo_ring *ring)
+{
+    return atomic_load_explicit(&ring->head, memory_order_acquire) ==
+           atomic_load_explicit(&ring->tail, memory_order_acquire);
+}
