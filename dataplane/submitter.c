@@ -1,0 +1,324 @@
+/* The submitting side and the lane's side of a submitter: see submitter.h. */
+#include "dataplane/submitter.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* Bodies above this are compressed by commit on the submitter's thread, so that nothing overtakes and
+ * no lane is held up: 16 KiB is 30 us of ISA-L, the most that a lane may spend on one message. */
+#define SUBMITTER_COMPRESS_HERE SALVO_KIB(16)
+
+static size_t submitter_scratch_size(const struct salvo_submitter_conf *conf)
+{
+    return conf->compression == SALVO_COMPRESS_NONE ? 0 : conf->body_size_max;
+}
+
+size_t salvo_submitter_memory_size(const struct salvo_submitter_conf *conf)
+{
+    return salvo_align_up(conf->ring_size, SALVO_CACHE_LINE) +
+           salvo_align_up(conf->results_ring_size, SALVO_CACHE_LINE) +
+           salvo_align_up(SALVO_DETAILS_MAX * SALVO_DETAIL_SIZE, SALVO_CACHE_LINE) +
+           salvo_align_up(submitter_scratch_size(conf), SALVO_CACHE_LINE);
+}
+
+int salvo_submitter_init(struct salvo_submitter *s, const struct salvo_submitter_conf *conf,
+                         void *memory, const void *owner, _Atomic(uint32_t) *draining)
+{
+    uint8_t *at = memory;
+    int r;
+
+    salvo_assert(conf->results_ring_size >=
+                 (uint64_t)(conf->messages_out_max + 2) *
+                     salvo_ring_record_size(sizeof(struct salvo_result_slot)));
+    memset(s, 0, sizeof(*s));
+    s->conf = *conf;
+    s->owner = owner;
+    s->draining = draining;
+    s->memory = at;
+    at += salvo_align_up(conf->ring_size, SALVO_CACHE_LINE);
+    s->results_memory = at;
+    at += salvo_align_up(conf->results_ring_size, SALVO_CACHE_LINE);
+    s->details = (char(*)[SALVO_DETAIL_SIZE])at;
+    at += salvo_align_up(SALVO_DETAILS_MAX * SALVO_DETAIL_SIZE, SALVO_CACHE_LINE);
+    if (submitter_scratch_size(conf) != 0) {
+        s->scratch = at;
+        r = salvo_compressor_new(&s->compressor, conf->compression, conf->compress_level,
+                                 conf->body_size_max);
+        if (r)
+            return salvo_trace(r);
+    }
+    s->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (s->event_fd < 0) {
+        r = -errno;
+        salvo_compressor_free(s->compressor);
+        s->compressor = NULL;
+        return salvo_raise(r);
+    }
+    salvo_id_source_init(&s->ids, conf->ip, conf->ip_size, conf->pid, conf->mid);
+    return 0;
+}
+
+void salvo_submitter_deinit(struct salvo_submitter *s)
+{
+    if (s->compressor != NULL)
+        salvo_compressor_free(s->compressor);
+    s->compressor = NULL;
+    if (s->event_fd > 0)
+        close(s->event_fd);
+    s->event_fd = -1;
+}
+
+bool salvo_submitter_take(struct salvo_submitter *s, struct salvo_lane_port *port)
+{
+    uint32_t expected = SALVO_SUBMITTER_FREE;
+
+    /* Acquire: pairs with the lane's release of FREE; what the lane did with the rings is over. */
+    if (!atomic_compare_exchange_strong_explicit(&s->state, &expected, SALVO_SUBMITTER_TAKEN,
+                                                 memory_order_acquire, memory_order_relaxed))
+        return false;
+    salvo_ring_init(&s->messages, s->memory, s->conf.ring_size, 0);
+    salvo_ring_init(&s->results, s->results_memory, s->conf.results_ring_size, 0);
+    s->port = port;
+    s->committed = 0;
+    s->polled = 0;
+    s->details_used = 0;
+    atomic_store_explicit(&s->details_polled, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->armed, 0, memory_order_relaxed);
+    s->results_dirty = false;
+    s->msg = (struct salvo_msg){.submitter = s};
+    atomic_store_explicit(&s->lane_index, port->lane_index, memory_order_relaxed);
+    /* Release: pairs with the acquire in lane_find_submitters; the rings are set up. */
+    atomic_store_explicit(&s->state, SALVO_SUBMITTER_OPEN, memory_order_release);
+    return true;
+}
+
+int salvo_submitter_claim(struct salvo_submitter *s, uint32_t topic, size_t size_max,
+                          struct salvo_msg **ret_msg)
+{
+    size_t room = (size_max + 7) & ~(size_t)7;
+    struct salvo_slot *slot;
+    struct salvo_msg *m = &s->msg;
+    void *payload;
+
+    salvo_assert(m->slot == NULL); /* one claim at a time */
+    if (size_max == 0 || size_max > s->conf.body_size_max)
+        return salvo_raise(-EINVAL);
+    if (SALVO_UNLIKELY(s->committed - s->polled >= s->conf.messages_out_max))
+        return SALVO_BUSY_RESULTS;
+    /* Relaxed: the drain waits for what was committed before, whichever side of it that is. */
+    if (SALVO_UNLIKELY(atomic_load_explicit(s->draining, memory_order_relaxed) != 0))
+        return SALVO_BUSY_DRAINING;
+    if (salvo_ring_claim(&s->messages, salvo_slot_size_max(room), &payload) != 0)
+        return SALVO_BUSY_RING_FULL;
+    slot = payload;
+    slot->magic = SALVO_SLOT_MAGIC;
+    slot->flags = 0;
+    slot->topic = topic;
+    slot->queue_index = 0;
+    slot->body_room = (uint32_t)room;
+    slot->flag = 0;
+    slot->budget_ns = s->conf.timeout_ns;
+    slot->shard_hash = 0;
+    m->slot = slot;
+    m->properties =
+        salvo_writer_over(salvo_slot_properties(slot), SALVO_PROPERTIES_SIZE_MAX);
+    m->error = NULL;
+    m->has_id = false;
+    *ret_msg = m;
+    return 0;
+}
+
+int salvo_submitter_set_property(struct salvo_msg *m, const char *name, const char *value,
+                                 bool reserved_too)
+{
+    size_t name_size = strlen(name);
+    size_t value_size = strlen(value);
+    struct salvo_writer before = m->properties;
+    int refusal;
+
+    salvo_assert(m->slot != NULL);
+    refusal = reserved_too ? salvo_property_value_check(value, value_size)
+                           : salvo_property_check(name, name_size, value, value_size);
+    if (refusal != 0) {
+        m->error = salvo_refusal_text(refusal);
+        return salvo_raise(-EINVAL);
+    }
+    if (salvo_property_find(m->properties.start, salvo_writer_size(&m->properties), name).text !=
+        NULL) {
+        m->error = "the property was set before";
+        return salvo_raise(-EINVAL);
+    }
+    salvo_property_write(&m->properties, name, name_size, value, value_size);
+    if (m->properties.failed) {
+        m->properties = before;
+        m->error = "properties are longer than 32,000 bytes together";
+        return salvo_raise(-ENOSPC);
+    }
+    return 0;
+}
+
+/* UNIQ_KEY 0x01 32 or 56 digits 0x02: always set, so that tries and replays can be told by it. */
+static void submitter_write_id(struct salvo_submitter *s, struct salvo_msg *m, uint8_t **at)
+{
+    static const char name[] = "UNIQ_KEY\x01";
+    struct salvo_slot *slot = m->slot;
+    uint8_t *p = *at;
+
+    if (!m->has_id)
+        salvo_id_make(&s->ids, salvo_clock_wall_ms(s->conf.clock), s->conf.month, slot->id);
+    memcpy(p, name, sizeof(name) - 1);
+    p += sizeof(name) - 1;
+    p += salvo_id_write(s->conf.ip, s->conf.ip_size, slot->id, (char *)p);
+    *p++ = SALVO_PROPERTY_VALUE_END;
+    *at = p;
+}
+
+/* Compresses a large body in place and draws the properties up to it. */
+static void submitter_compress(struct salvo_submitter *s, struct salvo_slot *slot)
+{
+    size_t size;
+    uint8_t *properties = salvo_slot_properties(slot);
+
+    size = salvo_compress(s->compressor, salvo_slot_body(slot), slot->body_size, s->scratch,
+                          slot->body_size - 1);
+    if (size == 0)
+        return;
+    memcpy(salvo_slot_body(slot), s->scratch, size);
+    slot->body_size = (uint32_t)size;
+    slot->body_room = (uint32_t)((size + 7) & ~(size_t)7);
+    slot->flags |= SALVO_SLOT_COMPRESSED;
+    memmove(salvo_slot_properties(slot), properties, slot->properties_size);
+}
+
+int salvo_submitter_commit(struct salvo_msg *m, size_t size, uint64_t cookie)
+{
+    struct salvo_submitter *s = m->submitter;
+    struct salvo_slot *slot = m->slot;
+    uint8_t *at;
+
+    salvo_assert(slot != NULL);
+    if (size == 0 || size > slot->body_room)
+        return salvo_raise(-EINVAL);
+    slot->body_size = (uint32_t)size;
+    slot->cookie = cookie;
+    slot->deadline_ns = salvo_clock_mono_ns(s->conf.clock) + slot->budget_ns;
+    at = m->properties.at; /* the claim has 256 bytes more than the writer may use */
+    submitter_write_id(s, m, &at);
+    if (SALVO_UNLIKELY(slot->flags & SALVO_SLOT_NO_WAIT)) {
+        memcpy(at, "WAIT\x01" "false\x02", 11);
+        at += 11;
+    }
+    slot->properties_size = (uint32_t)(at - m->properties.start);
+    if (slot->body_room > ((size + 7) & ~(size_t)7)) {
+        /* Less was used than claimed: the properties move up, so that the record holds no gap. */
+        uint8_t *properties = salvo_slot_properties(slot);
+
+        slot->body_room = (uint32_t)((size + 7) & ~(size_t)7);
+        memmove(salvo_slot_properties(slot), properties, slot->properties_size);
+    }
+    if (s->compressor != NULL && size >= s->conf.compress_min && size > SUBMITTER_COMPRESS_HERE)
+        submitter_compress(s, slot);
+    salvo_ring_commit(&s->messages,
+                      sizeof(*slot) + slot->body_room + (uint64_t)slot->properties_size);
+    salvo_ring_publish(&s->messages);
+    s->committed++;
+    m->slot = NULL;
+    salvo_lane_port_wake(s->port);
+    return 0;
+}
+
+void salvo_submitter_abort(struct salvo_msg *m)
+{
+    salvo_assert(m->slot != NULL);
+    salvo_ring_abort(&m->submitter->messages);
+    m->slot = NULL;
+}
+
+/* Nothing there: the descriptor is emptied, armed, and the ring looked at once more, so that a result
+ * that came in between is seen. */
+static const struct salvo_result_slot *submitter_arm(struct salvo_submitter *s)
+{
+    const struct salvo_result_slot *result;
+    uint32_t size;
+    uint64_t n;
+
+    if (atomic_load_explicit(&s->armed, memory_order_relaxed) != 0)
+        return NULL; /* armed already, and the lane has not rung since */
+    (void)!read(s->event_fd, &n, sizeof(n));
+    atomic_store_explicit(&s->armed, 1, memory_order_relaxed);
+    /* Our store of armed before our load of the ring's tail; pairs with the fence in
+     * salvo_submitter_results_publish. */
+    atomic_thread_fence(memory_order_seq_cst);
+    result = salvo_ring_peek(&s->results, &size);
+    if (result != NULL)
+        atomic_store_explicit(&s->armed, 0, memory_order_relaxed);
+    return result;
+}
+
+const struct salvo_result_slot *salvo_submitter_result(struct salvo_submitter *s)
+{
+    uint32_t size;
+    const struct salvo_result_slot *result = salvo_ring_peek(&s->results, &size);
+
+    if (result == NULL)
+        result = submitter_arm(s);
+    salvo_assert(result == NULL || s->polled < s->committed);
+    return result;
+}
+
+void salvo_submitter_result_done(struct salvo_submitter *s, const struct salvo_result_slot *result)
+{
+    if (SALVO_UNLIKELY(result->detail != 0))
+        /* Release: pairs with the acquire in salvo_submitter_detail; the text has been read. */
+        atomic_store_explicit(
+            &s->details_polled,
+            atomic_load_explicit(&s->details_polled, memory_order_relaxed) + 1,
+            memory_order_release);
+    salvo_ring_advance(&s->results, sizeof(*result));
+    s->polled++;
+}
+
+void salvo_submitter_results_release(struct salvo_submitter *s)
+{
+    salvo_ring_release(&s->results);
+}
+
+struct salvo_result_slot *salvo_submitter_result_claim(struct salvo_submitter *s)
+{
+    void *slot;
+    int r = salvo_ring_claim(&s->results, sizeof(struct salvo_result_slot), &slot);
+
+    salvo_assert(r == 0); /* claim on the other side keeps fewer messages out than there is room */
+    return slot;
+}
+
+uint16_t salvo_submitter_detail(struct salvo_submitter *s, const char *text, size_t size)
+{
+    uint64_t polled = atomic_load_explicit(&s->details_polled, memory_order_acquire);
+    uint32_t index = (uint32_t)(s->details_used % SALVO_DETAILS_MAX);
+
+    if (s->details_used - polled >= SALVO_DETAILS_MAX)
+        return 0;
+    size = SALVO_MIN(size, (size_t)SALVO_DETAIL_SIZE - 1);
+    memcpy(s->details[index], text, size);
+    s->details[index][size] = '\0';
+    s->details_used++;
+    return (uint16_t)(index + 1);
+}
+
+void salvo_submitter_results_publish(struct salvo_submitter *s)
+{
+    static const uint64_t one = 1;
+
+    s->results_dirty = false;
+    salvo_ring_publish(&s->results);
+    /* Our store of the tail before our load of armed; pairs with the fence in submitter_arm. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (SALVO_LIKELY(atomic_load_explicit(&s->armed, memory_order_relaxed) == 0))
+        return;
+    atomic_store_explicit(&s->armed, 0, memory_order_relaxed);
+    (void)!write(s->event_fd, &one, sizeof(one));
+}

@@ -1,0 +1,192 @@
+/* A submitter: a pair of rings bound to one lane, and the layout of what lies in them.
+ *
+ *   submitting thread --- messages (struct salvo_slot, body, properties) ---> lane
+ *   submitting thread <--- results (struct salvo_result_slot) ---------------- lane
+ *
+ * A submitter never has more messages out than its results ring has room for, so giving a result cannot
+ * fail: `claim` is where pressure shows, and nowhere else. */
+#pragma once
+
+#include "codec/compress.h"
+#include "codec/message.h"
+#include "dataplane/lane_port.h"
+#include "dataplane/ring.h"
+
+#include <salvo.h>
+
+#define SALVO_SLOT_MAGIC 0x510751u
+
+enum salvo_slot_flags {
+    SALVO_SLOT_COMPRESSED = 1 << 0, /* the body is compressed by the configured type */
+    SALVO_SLOT_SHARD = 1 << 1,      /* ordered by shard_hash */
+    SALVO_SLOT_PINNED = 1 << 2,     /* queue_index was given */
+    SALVO_SLOT_ALONE = 1 << 3,      /* may not share a batch (delay, flag in the header) */
+    SALVO_SLOT_NO_WAIT = 1 << 4,    /* WAIT=false: shares only with its like */
+};
+
+/* A message in the ring: this, the body (8-byte aligned), the properties in wire form. */
+struct salvo_slot {
+    uint32_t magic;
+    uint32_t flags;
+    uint32_t topic;
+    uint32_t queue_index;
+    uint32_t body_size;
+    uint32_t body_room; /* claimed; properties start behind it */
+    uint32_t properties_size;
+    int32_t flag;
+    uint64_t cookie;
+    int64_t budget_ns;
+    int64_t deadline_ns;  /* mono */
+    uint32_t shard_hash;
+    uint8_t id[SALVO_ID_SIZE];
+};
+static_assert(sizeof(struct salvo_slot) % 8 == 0, "the body is 8-byte aligned");
+
+static inline uint8_t *salvo_slot_body(struct salvo_slot *slot)
+{
+    return (uint8_t *)(slot + 1);
+}
+
+static inline uint8_t *salvo_slot_properties(struct salvo_slot *slot)
+{
+    return (uint8_t *)(slot + 1) + slot->body_room;
+}
+
+/* The largest slot payload for a body limit. */
+static inline uint64_t salvo_slot_size_max(uint64_t body_size_max)
+{
+    return sizeof(struct salvo_slot) + ((body_size_max + 7) & ~UINT64_C(7)) +
+           SALVO_PROPERTIES_SIZE_MAX + 256;
+}
+
+/* A result in the ring: 64 bytes. */
+struct salvo_result_slot {
+    uint64_t cookie;
+    uint8_t code;   /* enum salvo_code */
+    uint8_t stored; /* enum salvo_stored */
+    uint8_t tries;
+    uint8_t has_offset;
+    int32_t broker_code;
+    int32_t queueId;
+    uint16_t broker; /* small number; UINT16_MAX: none */
+    uint16_t detail; /* index + 1 into the detail table; 0: none */
+    int64_t queue_offset;
+    int64_t commit_log_offset;
+    uint8_t id[SALVO_ID_SIZE];
+    uint32_t store_ip; /* as in the offset message id (IPv4, big-endian); 0: see detail */
+    int64_t done_ns;
+};
+static_assert(sizeof(struct salvo_result_slot) == 64, "one cache line each");
+
+#define SALVO_DETAILS_MAX 256
+#define SALVO_DETAIL_SIZE 256
+
+enum salvo_submitter_state {
+    SALVO_SUBMITTER_FREE = 0, /* lane -> anyone: may be opened */
+    SALVO_SUBMITTER_TAKEN,    /* being set up by the thread that took it */
+    SALVO_SUBMITTER_OPEN,     /* submitting thread -> lane */
+    SALVO_SUBMITTER_CLOSING,  /* submitting thread -> lane: forget it, then FREE */
+};
+
+struct salvo_submitter_conf {
+    uint32_t index;
+    uint64_t ring_size;
+    uint64_t results_ring_size;
+    uint32_t messages_out_max;
+    uint64_t body_size_max;
+    int64_t timeout_ns;
+    enum salvo_compression compression;
+    int compress_level;
+    uint64_t compress_min;
+    struct salvo_clock *clock;
+    salvo_month_fn *month;
+    const uint8_t *ip;
+    size_t ip_size;
+    uint16_t pid;
+    uint32_t mid;
+};
+
+struct salvo_msg {
+    struct salvo_slot *slot;
+    struct salvo_writer properties;
+    struct salvo_submitter *submitter;
+    const char *error; /* a literal */
+    bool has_id;
+};
+
+struct salvo_submitter {
+    /* fixed after start */
+    struct salvo_submitter_conf conf;
+    uint8_t *memory; /* message ring, results ring, scratch; used while open */
+    uint8_t *results_memory;
+    uint8_t *scratch; /* for compression at commit; NULL when there is none */
+    struct salvo_compressor *compressor;
+    int event_fd;
+    const void *owner; /* the sender, for accessors of results */
+
+    /* anyone: see enum salvo_submitter_state */
+    alignas(SALVO_CACHE_LINE) _Atomic uint32_t state;
+    _Atomic uint32_t lane_index; /* written before OPEN */
+
+    /* submitting thread only */
+    alignas(SALVO_CACHE_LINE) struct salvo_lane_port *port;
+    struct salvo_id_source ids;
+    struct salvo_msg msg;
+    uint64_t committed;
+    uint64_t polled;
+    _Atomic(uint32_t) *draining; /* the sender's: inputs are closed */
+
+    /* both: one producer, one consumer each */
+    struct salvo_ring messages;
+    struct salvo_ring results;
+
+    /* lane -> submitting thread: detail texts; an entry is free again when its result was polled */
+    alignas(SALVO_CACHE_LINE) uint64_t details_used; /* lane only */
+    alignas(SALVO_CACHE_LINE) _Atomic uint64_t details_polled;
+    char (*details)[SALVO_DETAIL_SIZE];
+
+    /* submitting thread -> lane: 1: found no results, wants its file descriptor readable */
+    alignas(SALVO_CACHE_LINE) _Atomic uint32_t armed;
+
+    /* lane only */
+    alignas(SALVO_CACHE_LINE) bool results_dirty; /* results committed and not published */
+    uint32_t next_dirty;
+};
+
+/* Bytes of arena memory one submitter takes. */
+size_t salvo_submitter_memory_size(const struct salvo_submitter_conf *conf);
+
+/* At start; memory of the size above, 64-byte aligned. 0, -ENOMEM or -EMFILE. */
+int salvo_submitter_init(struct salvo_submitter *s, const struct salvo_submitter_conf *conf,
+                         void *memory, const void *owner, _Atomic(uint32_t) *draining);
+void salvo_submitter_deinit(struct salvo_submitter *s);
+
+/* Takes a free submitter for a lane: true when it was free. Thread: any. */
+bool salvo_submitter_take(struct salvo_submitter *s, struct salvo_lane_port *port);
+
+/* --- submitting thread: what salvo.h promises -------------------------------------------------------- */
+
+int salvo_submitter_claim(struct salvo_submitter *s, uint32_t topic, size_t size_max,
+                          struct salvo_msg **ret_msg);
+int salvo_submitter_commit(struct salvo_msg *m, size_t size, uint64_t cookie);
+void salvo_submitter_abort(struct salvo_msg *m);
+int salvo_submitter_set_property(struct salvo_msg *m, const char *name, const char *value,
+                                 bool reserved_too);
+/* The result at the front, or NULL (and the file descriptor is armed). Ends with _result_done. */
+const struct salvo_result_slot *salvo_submitter_result(struct salvo_submitter *s);
+void salvo_submitter_result_done(struct salvo_submitter *s, const struct salvo_result_slot *result);
+void salvo_submitter_results_release(struct salvo_submitter *s);
+
+/* --- lane --------------------------------------------------------------------------------------------- */
+
+/* Room for one result; never fails. Commit follows. */
+struct salvo_result_slot *salvo_submitter_result_claim(struct salvo_submitter *s);
+static inline void salvo_submitter_result_commit(struct salvo_submitter *s)
+{
+    salvo_ring_commit(&s->results, sizeof(struct salvo_result_slot));
+    s->results_dirty = true;
+}
+/* Keeps a detail text for a result: index + 1, or 0 when the table is full. */
+uint16_t salvo_submitter_detail(struct salvo_submitter *s, const char *text, size_t size);
+/* Publishes what was committed and makes the file descriptor readable when that is wanted. */
+void salvo_submitter_results_publish(struct salvo_submitter *s);
