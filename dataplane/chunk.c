@@ -43,6 +43,7 @@ uint32_t salvo_chunk_take(struct salvo_chunk_pool *pool)
     chunk->awaited = 0;
     chunk->next = SALVO_CHUNK_NONE;
     chunk->sealed = false;
+    chunk->attached = true;
     chunk->free = false;
     return index;
 }
@@ -54,8 +55,7 @@ void salvo_chunk_settle(struct salvo_chunk_pool *pool, uint32_t index)
     salvo_assert(!chunk->free);
     salvo_assert(chunk->released <= chunk->taken);
     salvo_assert(chunk->taken + chunk->cut <= chunk->used);
-    if (!chunk->sealed || chunk->awaited != 0 || chunk->taken + chunk->cut != chunk->used ||
-        chunk->released != chunk->taken)
+    if (chunk->attached || chunk->awaited != 0)
         return;
     chunk->free = true;
     chunk->next = pool->free_first;
@@ -79,6 +79,21 @@ void salvo_chunk_unawait(struct salvo_chunk_pool *pool, uint32_t first, uint32_t
             return;
         size -= here;
         first = next;
+        offset = 0;
+    }
+}
+
+void salvo_chunk_await(struct salvo_chunk_pool *pool, uint32_t first, uint32_t offset, uint32_t size)
+{
+    for (;;) {
+        struct salvo_chunk *chunk = &pool->chunks[first];
+        uint32_t here = chunk->used - offset;
+
+        chunk->awaited++;
+        if (here >= size)
+            return;
+        size -= here;
+        first = chunk->next;
         offset = 0;
     }
 }

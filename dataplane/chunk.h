@@ -8,8 +8,9 @@
  *   cut       of these, never to be sent           released  of the taken ones, no longer referred to
  *   awaited   frames with bytes here whose body may be needed again
  *
- * A chunk is free when it is sealed (its connection writes elsewhere), awaited is 0, and
- * taken + cut == used and released == taken. Owner: one lane. */
+ * It is attached while its connection writes to it or the network may refer to its bytes; connections
+ * detach in stream order, when it is sealed, taken + cut == used and released == taken. It is free when it
+ * is not attached and awaited is 0. Owner: one lane. */
 #pragma once
 
 #include "base/assert.h"
@@ -25,7 +26,8 @@ struct salvo_chunk {
     uint32_t released;
     uint32_t awaited;
     uint32_t next; /* in its connection's order; kept while frames run over into it; free list */
-    bool sealed;
+    bool sealed;   /* nothing more is written here */
+    bool attached;
     bool free;
 };
 
@@ -63,6 +65,9 @@ void salvo_chunk_settle(struct salvo_chunk_pool *pool, uint32_t index);
 /* One frame less is awaited in each chunk of a frame of `size` bytes that starts at (first, offset). */
 void salvo_chunk_unawait(struct salvo_chunk_pool *pool, uint32_t first, uint32_t offset,
                          uint32_t size);
+
+/* One frame more is awaited in each of those chunks. */
+void salvo_chunk_await(struct salvo_chunk_pool *pool, uint32_t first, uint32_t offset, uint32_t size);
 
 /* Copies `size` bytes from (first, offset), over chunk borders, to `to`. */
 void salvo_chunk_copy(const struct salvo_chunk_pool *pool, uint32_t first, uint32_t offset,

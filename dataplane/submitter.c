@@ -1,6 +1,8 @@
 /* The submitting side and the lane's side of a submitter: see submitter.h. */
 #include "dataplane/submitter.h"
 
+#include "base/error.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -65,15 +65,16 @@ struct salvo_result_slot {
     uint8_t code;   /* enum salvo_code */
     uint8_t stored; /* enum salvo_stored */
     uint8_t tries;
-    uint8_t has_offset;
-    int32_t broker_code;
+    uint8_t has_offset; /* 1: offsets and store address; 2: offsets, the detail is the offset id (IPv6) */
+    int16_t broker_code; /* response codes are below 2,000 */
+    uint16_t store_port; /* as in the offset message id */
     int32_t queueId;
     uint16_t broker; /* small number; UINT16_MAX: none */
     uint16_t detail; /* index + 1 into the detail table; 0: none */
     int64_t queue_offset;
     int64_t commit_log_offset;
     uint8_t id[SALVO_ID_SIZE];
-    uint32_t store_ip; /* as in the offset message id (IPv4, big-endian); 0: see detail */
+    uint32_t store_ip; /* as in the offset message id, IPv4 */
     int64_t done_ns;
 };
 static_assert(sizeof(struct salvo_result_slot) == 64, "one cache line each");

@@ -1,0 +1,216 @@
+/* The table, the wheel and the items: see inflight.h. */
+#include "dataplane/inflight.h"
+
+#include <string.h>
+
+#define WHEEL_NOT_IN UINT16_MAX
+
+void salvo_inflight_init(struct salvo_inflight *inflight, struct salvo_request *requests,
+                         uint32_t requests_max, struct salvo_item *items, uint32_t items_max,
+                         uint32_t *wheel, uint64_t *wheel_used, int64_t now_ns)
+{
+    salvo_assert(requests_max >= 1 && requests_max <= SALVO_REQUESTS_MAX);
+    *inflight = (struct salvo_inflight){
+        .requests = requests,
+        .requests_max = requests_max,
+        .items = items,
+        .items_max = items_max,
+        .wheel = wheel,
+        .wheel_used = wheel_used,
+        .free_head = 0,
+        .free_tail = requests_max - 1,
+        .free_count = requests_max,
+        .items_free = 0,
+        .items_free_count = items_max,
+        .wheel_tick = now_ns / SALVO_NS_PER_MS,
+    };
+    for (uint32_t i = 0; i < requests_max; i++) {
+        memset(&requests[i], 0, sizeof(requests[i]));
+        requests[i].opaque = SALVO_OPAQUE_BASE + (int32_t)i;
+        requests[i].next = i + 1 < requests_max ? i + 1 : SALVO_REQUEST_NONE;
+        requests[i].wheel_slot = WHEEL_NOT_IN;
+    }
+    for (uint32_t i = 0; i < items_max; i++)
+        items[i].next = i + 1 < items_max ? i + 1 : SALVO_ITEM_NONE;
+    memset(wheel, 0xff, SALVO_WHEEL_SLOTS * sizeof(*wheel));
+    memset(wheel_used, 0, SALVO_WHEEL_SLOTS / 8);
+}
+
+/* The next generation of the slot's opaque: 14 bits, so that base + 2^30 stays below 2^31. */
+static int32_t request_opaque_next(int32_t opaque)
+{
+    uint32_t bits = (uint32_t)(opaque - SALVO_OPAQUE_BASE) + SALVO_REQUESTS_MAX;
+
+    return SALVO_OPAQUE_BASE + (int32_t)(bits & ((UINT32_C(1) << 30) - 1));
+}
+
+struct salvo_request *salvo_request_take(struct salvo_inflight *inflight)
+{
+    struct salvo_request *request;
+
+    salvo_assert(inflight->free_count != 0);
+    request = &inflight->requests[inflight->free_head];
+    salvo_assert(request->state == SALVO_REQUEST_FREE);
+    inflight->free_head = request->next;
+    inflight->free_count--;
+    request->opaque = request_opaque_next(request->opaque);
+    request->state = SALVO_REQUEST_WAITING;
+    request->tries = 0;
+    request->flags = 0;
+    request->chunk = SALVO_CHUNK_NONE;
+    request->item_first = SALVO_ITEM_NONE;
+    request->items_count = 0;
+    request->not_before_ns = 0;
+    request->flag = 0;
+    request->broker_last = UINT16_MAX;
+    request->next = SALVO_REQUEST_NONE;
+    request->previous = SALVO_REQUEST_NONE;
+    return request;
+}
+
+void salvo_request_renew(struct salvo_inflight *inflight, struct salvo_request *request)
+{
+    (void)inflight;
+    request->opaque = request_opaque_next(request->opaque);
+}
+
+void salvo_request_free(struct salvo_inflight *inflight, struct salvo_request *request)
+{
+    uint32_t index = salvo_inflight_index(inflight, request);
+
+    salvo_assert(request->state != SALVO_REQUEST_FREE);
+    salvo_assert(request->wheel_slot == WHEEL_NOT_IN);
+    request->state = SALVO_REQUEST_FREE;
+    request->next = SALVO_REQUEST_NONE;
+    if (inflight->free_count == 0)
+        inflight->free_head = index;
+    else
+        inflight->requests[inflight->free_tail].next = index;
+    inflight->free_tail = index;
+    inflight->free_count++;
+}
+
+void salvo_wheel_add(struct salvo_inflight *inflight, struct salvo_request *request,
+                     int64_t deadline_ns)
+{
+    /* Rounded up: never early; a deadline that has passed goes into the next slot to be visited. */
+    int64_t tick = (deadline_ns + SALVO_NS_PER_MS - 1) / SALVO_NS_PER_MS;
+    uint32_t slot;
+
+    salvo_assert(request->wheel_slot == WHEEL_NOT_IN);
+    if (tick <= inflight->wheel_tick)
+        tick = inflight->wheel_tick + 1;
+    slot = (uint32_t)tick & (SALVO_WHEEL_SLOTS - 1);
+    request->deadline_ns = deadline_ns;
+    request->wheel_slot = (uint16_t)slot;
+    request->wheel_previous = SALVO_REQUEST_NONE;
+    request->wheel_next = inflight->wheel[slot];
+    if (request->wheel_next != SALVO_REQUEST_NONE)
+        inflight->requests[request->wheel_next].wheel_previous =
+            salvo_inflight_index(inflight, request);
+    else
+        inflight->wheel_used[slot / 64] |= UINT64_C(1) << (slot % 64);
+    inflight->wheel[slot] = salvo_inflight_index(inflight, request);
+}
+
+void salvo_wheel_remove(struct salvo_inflight *inflight, struct salvo_request *request)
+{
+    uint16_t slot = request->wheel_slot;
+
+    if (slot == WHEEL_NOT_IN)
+        return;
+    if (request->wheel_next != SALVO_REQUEST_NONE)
+        inflight->requests[request->wheel_next].wheel_previous = request->wheel_previous;
+    if (request->wheel_previous != SALVO_REQUEST_NONE)
+        inflight->requests[request->wheel_previous].wheel_next = request->wheel_next;
+    else
+        inflight->wheel[slot] = request->wheel_next;
+    if (inflight->wheel[slot] == SALVO_REQUEST_NONE)
+        inflight->wheel_used[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+    request->wheel_slot = WHEEL_NOT_IN;
+}
+
+/* The first used slot at a distance of 1 to SALVO_WHEEL_SLOTS from the wheel's tick; 0: none. */
+static uint32_t wheel_distance(const struct salvo_inflight *inflight)
+{
+    uint32_t from = (uint32_t)(inflight->wheel_tick + 1) & (SALVO_WHEEL_SLOTS - 1);
+
+    for (uint32_t done = 0; done < SALVO_WHEEL_SLOTS;) {
+        uint32_t slot = (from + done) & (SALVO_WHEEL_SLOTS - 1);
+        uint64_t word = inflight->wheel_used[slot / 64] >> (slot % 64);
+
+        if (word != 0) {
+            uint32_t distance = done + (uint32_t)__builtin_ctzll(word) + 1;
+            return distance <= SALVO_WHEEL_SLOTS ? distance : 0;
+        }
+        done += 64 - slot % 64;
+    }
+    return 0;
+}
+
+int64_t salvo_wheel_next_ns(const struct salvo_inflight *inflight)
+{
+    uint32_t distance = wheel_distance(inflight);
+
+    return distance == 0 ? INT64_MAX : (inflight->wheel_tick + distance) * SALVO_NS_PER_MS;
+}
+
+/* One that is due in the slot, out of the wheel. The slot may hold later rounds too. */
+static struct salvo_request *wheel_due(struct salvo_inflight *inflight, uint32_t slot,
+                                       int64_t now_ns)
+{
+    uint32_t index = inflight->wheel[slot];
+
+    while (index != SALVO_REQUEST_NONE) {
+        struct salvo_request *request = &inflight->requests[index];
+
+        index = request->wheel_next;
+        if (request->deadline_ns <= now_ns) {
+            salvo_wheel_remove(inflight, request);
+            return request;
+        }
+    }
+    return NULL;
+}
+
+struct salvo_request *salvo_wheel_expired(struct salvo_inflight *inflight, int64_t now_ns)
+{
+    int64_t now_tick = now_ns / SALVO_NS_PER_MS;
+
+    while (inflight->wheel_tick < now_tick) {
+        uint32_t distance = wheel_distance(inflight);
+        struct salvo_request *request;
+
+        if (distance == 0 || inflight->wheel_tick + distance > now_tick) {
+            inflight->wheel_tick = now_tick;
+            return NULL;
+        }
+        request = wheel_due(inflight,
+                            (uint32_t)(inflight->wheel_tick + distance) & (SALVO_WHEEL_SLOTS - 1),
+                            now_ns);
+        if (request != NULL)
+            return request; /* the tick stays: there may be more in this slot */
+        inflight->wheel_tick += distance;
+    }
+    return NULL;
+}
+
+struct salvo_item *salvo_item_take(struct salvo_inflight *inflight, uint32_t *ret_index)
+{
+    struct salvo_item *item;
+
+    salvo_assert(inflight->items_free_count != 0);
+    *ret_index = inflight->items_free;
+    item = &inflight->items[inflight->items_free];
+    inflight->items_free = item->next;
+    inflight->items_free_count--;
+    item->next = SALVO_ITEM_NONE;
+    return item;
+}
+
+void salvo_item_free(struct salvo_inflight *inflight, uint32_t index)
+{
+    inflight->items[index].next = inflight->items_free;
+    inflight->items_free = index;
+    inflight->items_free_count++;
+}
