@@ -1,7 +1,7 @@
 /* Bounded big-endian reader and writer: the only code that moves a pointer over foreign bytes.
  *
- * Both are sticky: after the first access past the end `failed` is set, reads return 0 and writes do
- * nothing, so that a parser checks once at its end. They own nothing and never allocate. */
+ * Both are sticky: after the first access past the end `failed` is set, reads return 0 and writes
+ * do nothing, so that a parser checks once at its end. They own nothing and never allocate. */
 #pragma once
 
 #include "base/base.h"
@@ -21,16 +21,17 @@ struct salvo_writer {
     bool failed;
 };
 
+/* `bytes` may be NULL when size is 0; NULL + 0 is undefined in C, hence the condition. */
 static inline struct salvo_reader salvo_reader_over(const void *bytes, size_t size)
 {
     const uint8_t *p = bytes;
-    return (struct salvo_reader){.at = p, .end = p + size};
+    return (struct salvo_reader){.at = p, .end = size == 0 ? p : p + size};
 }
 
 static inline struct salvo_writer salvo_writer_over(void *bytes, size_t size)
 {
     uint8_t *p = bytes;
-    return (struct salvo_writer){.start = p, .at = p, .end = p + size};
+    return (struct salvo_writer){.start = p, .at = p, .end = size == 0 ? p : p + size};
 }
 
 static inline size_t salvo_reader_left(const struct salvo_reader *r)
@@ -192,9 +193,12 @@ void salvo_write_decimal(struct salvo_writer *w, int64_t value);
 /* Upper-case hex of `size` bytes, as Java's UtilAll.bytes2string writes it. */
 void salvo_write_hex(struct salvo_writer *w, const void *bytes, size_t size);
 
-/* Reads a whole decimal text ("-12"). 0, or -EINVAL when it is empty, holds anything else or does not
- * fit; *ret_value is then untouched. */
+/* Reads a whole decimal text ("-12"). 0, or -EINVAL when it is empty, holds anything else or does
+ * not fit; *ret_value is then untouched. */
 int salvo_parse_decimal(const char *text, size_t size, int64_t *ret_value);
+
+/* The size (1 to 4) of the well-formed UTF-8 sequence that starts at p, or 0 when there is none. */
+unsigned salvo_utf8_sequence(const uint8_t *p, size_t left);
 
 /* True when the bytes are well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates). */
 bool salvo_utf8_valid(const void *bytes, size_t size);

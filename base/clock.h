@@ -1,8 +1,8 @@
 /* Time comes in through this struct, so that the simulator can drive it.
  *
  * `mono_ns` never goes back and has no meaning but its differences; `wall_ms` is Unix time in
- * milliseconds and may jump. The system and TSC clocks may be read by any thread; the hand-driven one
- * belongs to the simulation's one thread. */
+ * milliseconds and may jump. The system and TSC clocks may be read by any thread; the hand-driven
+ * one belongs to the simulation's one thread. */
 #pragma once
 
 #include "base/base.h"
@@ -25,9 +25,11 @@ static inline int64_t salvo_clock_wall_ms(struct salvo_clock *clock)
 /* clock_gettime: CLOCK_MONOTONIC and CLOCK_REALTIME. Lives for ever. */
 struct salvo_clock *salvo_clock_system(void);
 
-/* The time-stamp counter, calibrated once against CLOCK_MONOTONIC on first call (some 10 ms); on the
- * same origin as the system clock within its drift, and about a third of its cost. Where the counter is
- * not constant and non-stop this is the system clock. Lives for ever; the first call is not thread safe. */
+/* The time-stamp counter, calibrated once against CLOCK_MONOTONIC on first call (some 20 ms); on
+ * the same origin as the system clock within its drift (some millionths), and cheaper: 32 ns
+ * against 42 on a virtual Xeon, of which 23 are the counter's own. Where the counter is not
+ * constant and non-stop this is the system clock. Lives for ever; the first call is not thread
+ * safe. */
 struct salvo_clock *salvo_clock_tsc(void);
 
 /* A clock that stands still until it is set: for tests and the simulator. */

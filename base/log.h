@@ -1,4 +1,5 @@
-/* Human log lines, on standard error or into the host program's function. Never called by a lane. */
+/* Human log lines, on standard error or into the host program's function. Never called by a lane.
+ */
 #pragma once
 
 #include "base/base.h"
@@ -13,11 +14,14 @@ struct salvo_log {
     void *arg;
 };
 
-/* One line, at most 512 bytes, no line feed at its end. */
+#define SALVO_LOG_LINE_MAX 512
+
+/* One line, at most SALVO_LOG_LINE_MAX bytes (the rest is cut off), no line feed at its end;
+ * control characters in it become spaces. */
 void salvo_log_write(struct salvo_log *log, enum salvo_log_level level, const char *format, ...)
     SALVO_PRINTF(3, 4);
 
 #define salvo_log_error(log, ...) salvo_log_write((log), SALVO_LOG_ERROR, __VA_ARGS__)
-#define salvo_log_warn(log, ...) salvo_log_write((log), SALVO_LOG_WARN, __VA_ARGS__)
-#define salvo_log_info(log, ...) salvo_log_write((log), SALVO_LOG_INFO, __VA_ARGS__)
+#define salvo_log_warn(log, ...)  salvo_log_write((log), SALVO_LOG_WARN, __VA_ARGS__)
+#define salvo_log_info(log, ...)  salvo_log_write((log), SALVO_LOG_INFO, __VA_ARGS__)
 #define salvo_log_debug(log, ...) salvo_log_write((log), SALVO_LOG_DEBUG, __VA_ARGS__)

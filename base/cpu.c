@@ -1,0 +1,164 @@
+/* CPUs and threads: the only file that calls pthread_*. */
+#include "base/cpu.h"
+
+#include "base/assert.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+/* 16384: twice what Linux can be built for. glibc's cpu_set_t alone stops at 1024. */
+#define CPU_MAX      16384
+#define CPU_NAME_MAX 15
+
+struct cpu_mask {
+    cpu_set_t sets[CPU_MAX / CPU_SETSIZE];
+};
+static_assert(sizeof(struct cpu_mask) * 8 == CPU_MAX, "one bit for each CPU");
+
+static bool cpu_mask_get(struct cpu_mask *ret_mask)
+{
+    memset(ret_mask, 0, sizeof(*ret_mask));
+    return sched_getaffinity(0, sizeof(*ret_mask), ret_mask->sets) == 0;
+}
+
+unsigned salvo_cpu_allowed(int *ret_cpus, unsigned cpus_max)
+{
+    struct cpu_mask mask;
+    unsigned count = 0;
+
+    if (!cpu_mask_get(&mask))
+        return 0;
+    for (int cpu = 0; cpu < CPU_MAX; cpu++) {
+        if (!CPU_ISSET_S((size_t)cpu, sizeof(mask), mask.sets))
+            continue;
+        if (count < cpus_max)
+            ret_cpus[count] = cpu;
+        count++;
+    }
+    return count;
+}
+
+int salvo_cpu_pin(int cpu)
+{
+    struct cpu_mask mask = {0};
+
+    if (cpu < 0 || cpu >= CPU_MAX)
+        return -EINVAL;
+    CPU_SET_S((size_t)cpu, sizeof(mask), mask.sets);
+    return -pthread_setaffinity_np(pthread_self(), sizeof(mask), mask.sets);
+}
+
+static void cpu_name(pthread_t thread, const char *name)
+{
+    char text[CPU_NAME_MAX + 1];
+
+    snprintf(text, sizeof(text), "%.*s", CPU_NAME_MAX, name);
+    pthread_setname_np(thread, text); /* a name is a comfort: nothing depends on it */
+}
+
+void salvo_cpu_name_thread(const char *name)
+{
+    cpu_name(pthread_self(), name);
+}
+
+static double cpu_seconds(clockid_t id)
+{
+    struct timespec used = {0};
+    int r = clock_gettime(id, &used);
+
+    salvo_assert(r == 0);
+    return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
+double salvo_cpu_process_seconds(void)
+{
+    return cpu_seconds(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+double salvo_cpu_thread_seconds(void)
+{
+    return cpu_seconds(CLOCK_THREAD_CPUTIME_ID);
+}
+
+/* The value of the first "model name" line of /proc/cpuinfo; "unknown CPU" where there is none
+ * (ARM). */
+static void cpu_model(char *ret_text, size_t size)
+{
+    static const char key[] = "model name";
+    char info[2048]; /* the line is the fifth */
+    const char *line, *value;
+    ssize_t got = -1;
+    int fd = open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        got = read(fd, info, sizeof(info) - 1);
+        close(fd);
+    }
+    info[got > 0 ? got : 0] = 0;
+    line = strstr(info, key);
+    value = line == NULL ? NULL : strchr(line, ':');
+    if (value == NULL) {
+        snprintf(ret_text, size, "unknown CPU");
+        return;
+    }
+    value += 1 + strspn(value + 1, " \t");
+    snprintf(ret_text, size, "%.*s", (int)strcspn(value, "\n"), value);
+}
+
+void salvo_cpu_describe(char *ret_text, size_t size)
+{
+    struct utsname system = {0};
+    char model[128];
+
+    cpu_model(model, sizeof(model));
+    uname(&system);
+    snprintf(ret_text, size, "%s (%s), %u cores allowed, %s %s", model, system.machine,
+             salvo_cpu_allowed(NULL, 0), system.sysname, system.release);
+}
+
+int salvo_thread_start(pthread_t *ret_thread, const char *name, void *(*run)(void *), void *arg)
+{
+    sigset_t all, before;
+    pthread_t thread;
+    int r;
+
+    salvo_assert(strlen(name) <= CPU_NAME_MAX);
+
+    /* A thread inherits the mask of its starter, so that no signal can reach it before it runs. */
+    sigfillset(&all);
+    r = pthread_sigmask(SIG_SETMASK, &all, &before);
+    salvo_assert(r == 0);
+    r = pthread_create(&thread, NULL, run, arg);
+    if (r == 0) {
+        cpu_name(thread, name);
+        *ret_thread = thread;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -r;
+}
+
+void salvo_thread_join(pthread_t thread)
+{
+    int r = pthread_join(thread, NULL);
+
+    salvo_assert(r == 0);
+}
+
+uint32_t salvo_thread_id(void)
+{
+    static _Atomic uint32_t last;
+    static _Thread_local uint32_t mine;
+
+    if (SALVO_UNLIKELY(mine == 0)) {
+        mine = atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+        salvo_assert(mine != 0); /* four thousand million threads later */
+    }
+    return mine;
+}
