@@ -1,8 +1,8 @@
 /* Memory taken once at start, touched, then locked: a later take asserts.
  *
- * The plan (control/plan.c) adds up what will be taken; the arena maps that much (huge pages when there
- * are any and they are wanted, else ordinary pages), hands out aligned zeroed pieces in order, and gives
- * everything back at once in deinit. Owner: the thread that starts the sender. */
+ * The plan (control/plan.c) adds up what will be taken; the arena maps that much (huge pages when
+ * there are any and they are wanted, else ordinary pages), hands out aligned zeroed pieces in
+ * order, and gives everything back at once in deinit. Owner: the thread that starts the sender. */
 #pragma once
 
 #include "base/base.h"
@@ -15,13 +15,13 @@ struct salvo_arena {
     bool huge; /* huge pages were asked for and given */
 };
 
-/* Maps and touches `size` bytes. With `huge` tries 2 MiB pages first and falls back silently; the `huge`
- * field says what happened. 0 or -ENOMEM. */
+/* Maps and touches `size` bytes. With `huge` tries 2 MiB pages first and falls back silently; the
+ * `huge` field says what happened. 0 or -ENOMEM. */
 int salvo_arena_init(struct salvo_arena *arena, size_t size, bool huge);
 void salvo_arena_deinit(struct salvo_arena *arena);
 
-/* A zeroed piece. alignment is a power of two up to 2 MiB; never NULL: what was planned is there, and
- * asking for more than was planned is an assertion. */
+/* A zeroed piece. alignment is a power of two up to 2 MiB; never NULL: what was planned is there,
+ * and asking for more than was planned is an assertion. */
 void *salvo_arena_take(struct salvo_arena *arena, size_t size, size_t alignment);
 
 /* What salvo_arena_take(size, alignment) can use up at most, for adding up a plan. */

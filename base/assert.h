@@ -1,7 +1,7 @@
 /* Assertions: what must hold by our own hand. On in every build; never on what a peer sent.
  *
- * A failed assertion prints place and condition to standard error and aborts: going on with a broken
- * invariant could lose or double a message, which is worse than stopping. */
+ * A failed assertion prints place and condition to standard error and aborts: going on with a
+ * broken invariant could lose or double a message, which is worse than stopping. */
 #pragma once
 
 #include "base/base.h"

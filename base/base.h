@@ -11,27 +11,27 @@
  * by keeping fields of different writers two lines apart where it was measured to matter (ring). */
 #define SALVO_CACHE_LINE 64
 
-#define SALVO_LIKELY(x) __builtin_expect(!!(x), 1)
+#define SALVO_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define SALVO_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-#define SALVO_ARRAY_LENGTH(a) (sizeof(a) / sizeof((a)[0]))
-#define SALVO_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define SALVO_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define SALVO_ARRAY_LENGTH(a)     (sizeof(a) / sizeof((a)[0]))
+#define SALVO_MIN(a, b)           ((a) < (b) ? (a) : (b))
+#define SALVO_MAX(a, b)           ((a) > (b) ? (a) : (b))
 #define SALVO_CLAMP(x, low, high) SALVO_MIN(SALVO_MAX(x, low), high)
 #define SALVO_CONTAINER_OF(pointer, type, member)                                                  \
-    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 #define SALVO_KIB(n) ((size_t)(n) << 10)
 #define SALVO_MIB(n) ((size_t)(n) << 20)
 
 #define SALVO_NS_PER_US INT64_C(1000)
 #define SALVO_NS_PER_MS INT64_C(1000000)
-#define SALVO_NS_PER_S INT64_C(1000000000)
+#define SALVO_NS_PER_S  INT64_C(1000000000)
 
 /* Functions that libsalvo gives to the world; all others are hidden. */
-#define SALVO_PUBLIC __attribute__((visibility("default")))
+#define SALVO_PUBLIC              __attribute__((visibility("default")))
 #define SALVO_PRINTF(text, first) __attribute__((format(printf, text, first)))
-#define SALVO_UNUSED __attribute__((unused))
+#define SALVO_UNUSED              __attribute__((unused))
 
 static inline bool salvo_is_power_of_two(uint64_t n)
 {

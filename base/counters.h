@@ -1,5 +1,6 @@
 /* Counters: one table (counters.def) gives storage, names, units, docs and the layout of the mapped
- * stat file. A counter is written by its one owner thread with relaxed stores and may be read by anyone. */
+ * stat file. A counter is written by its one owner thread with relaxed stores and may be read by
+ * anyone. */
 #pragma once
 
 #include "base/base.h"

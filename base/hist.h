@@ -1,13 +1,14 @@
 /* Log-linear latency histogram: fixed size, mergeable, relative error at most 1/1024 (< 0.1 %).
  *
- * Values are unsigned integers (nanoseconds here) from 0 to 2^42 - 1 (73 minutes); larger ones count in
- * the top bucket and in `clamped`. Below 2^11 each value has its own bucket; above, each power of two is
- * cut into 2^10 equal buckets: the HDR histogram's layout. Owner: one thread writes; merge copies. */
+ * Values are unsigned integers (nanoseconds here) from 0 to 2^42 - 1 (73 minutes); larger ones
+ * count in the top bucket and in `clamped`. Below 2^11 each value has its own bucket; above, each
+ * power of two is cut into 2^10 equal buckets: the HDR histogram's layout. Owner: one thread
+ * writes; merge copies. */
 #pragma once
 
 #include "base/base.h"
 
-#define SALVO_HIST_SUB_BITS 11
+#define SALVO_HIST_SUB_BITS   11
 #define SALVO_HIST_VALUE_BITS 42
 #define SALVO_HIST_BUCKETS                                                                         \
     ((size_t)(SALVO_HIST_VALUE_BITS - SALVO_HIST_SUB_BITS + 2) << (SALVO_HIST_SUB_BITS - 1))
@@ -52,8 +53,8 @@ static inline void salvo_hist_record(struct salvo_hist *hist, uint64_t value)
     salvo_hist_record_n(hist, value, 1);
 }
 
-/* The value at or below which `fraction` (0 to 1) of the counts lie: the upper end of its bucket, but
- * never above max; 0 when empty. Fraction 1 is the exact maximum. */
+/* The value at or below which `fraction` (0 to 1) of the counts lie: the upper end of its bucket,
+ * but never above max; 0 when empty. Fraction 1 is the exact maximum. */
 uint64_t salvo_hist_quantile(const struct salvo_hist *hist, double fraction);
 double salvo_hist_mean(const struct salvo_hist *hist);
 

@@ -22,8 +22,8 @@ enum salvo_json_kind {
     SALVO_JSON_OBJECT,
 };
 
-/* Tokens lie in document order. An object's children are key, value, key, value...; `next` is the index
- * of the first token behind this one's subtree. */
+/* Tokens lie in document order. An object's children are key, value, key, value...; `next` is the
+ * index of the first token behind this one's subtree. */
 struct salvo_json_token {
     enum salvo_json_kind kind;
     bool escaped;      /* string: the text holds backslash escapes */
@@ -40,8 +40,8 @@ struct salvo_json {
     uint32_t tokens_count;
 };
 
-/* Reads one document (only white space may follow). 0; -EBADMSG with *ret_offset at the offending byte
- * (may be NULL); -E2BIG when the tokens or the depth do not suffice. */
+/* Reads one document (only white space may follow). 0; -EBADMSG with *ret_offset at the offending
+ * byte (may be NULL); -E2BIG when the tokens or the depth do not suffice. */
 int salvo_json_parse(struct salvo_json *json, const void *text, size_t size,
                      struct salvo_json_token *tokens, uint32_t tokens_max, size_t *ret_offset);
 
@@ -54,13 +54,13 @@ bool salvo_json_equals(const struct salvo_json *json, uint32_t token, const char
 /* A whole number from a number token or from a string token that holds one. 0 or -EINVAL. */
 int salvo_json_integer(const struct salvo_json *json, uint32_t token, int64_t *ret_value);
 
-/* Copies a string token, unescaped (\uXXXX with surrogate pairs to UTF-8), without a terminator. For
- * numbers and booleans their text. Returns the size, or -ENOSPC / -EINVAL. */
+/* Copies a string token, unescaped (\uXXXX with surrogate pairs to UTF-8), without a terminator.
+ * For numbers and booleans their text. Returns the size, or -ENOSPC / -EINVAL. */
 ssize_t salvo_json_string(const struct salvo_json *json, uint32_t token, void *ret_text,
                           size_t size_max);
 
-/* Writes text as a JSON string with quotes, escaped as fastjson does: quote, backslash, \b \f \n \r \t,
- * other controls as \u00XX in lower case; everything else raw. */
+/* Writes text as a JSON string with quotes, escaped as fastjson does: quote, backslash, \b \f \n \r
+ * \t, other controls as \u00XX in lower case; everything else raw. */
 void salvo_json_write_string(struct salvo_writer *w, const void *text, size_t size);
 /* The same without the quotes. */
 void salvo_json_write_escaped(struct salvo_writer *w, const void *text, size_t size);
