@@ -1,6 +1,6 @@
-/* The one option table (config.def) as a struct, and its four sources: defaults, YAML file, environment
- * SALVO_<NAME>, -D name=value; each later one wins. Bad input gives one error that names the place and
- * the remedy. Before start; one thread. */
+/* The one option table (config.def) as a struct, and its four sources: defaults, YAML file,
+ * environment SALVO_<NAME>, -D name=value; each later one wins. Bad input gives one error that
+ * names the place and the remedy. Before start; one thread. */
 #pragma once
 
 #include "base/base.h"
@@ -16,9 +16,9 @@ enum salvo_config_source {
 
 enum salvo_config_option {
 #define OPT_TEXT(section, name, value, size_max, text) SALVO_OPTION_##name,
-#define OPT_U32(section, name, value, min, max, text) SALVO_OPTION_##name,
-#define OPT_BOOL(section, name, value, text) SALVO_OPTION_##name,
-#define OPT_ENUM(section, name, value, names, text) SALVO_OPTION_##name,
+#define OPT_U32(section, name, value, min, max, text)  SALVO_OPTION_##name,
+#define OPT_BOOL(section, name, value, text)           SALVO_OPTION_##name,
+#define OPT_ENUM(section, name, value, names, text)    SALVO_OPTION_##name,
 #define OPT_TIME(section, name, value, min, max, text) SALVO_OPTION_##name,
 #define OPT_SIZE(section, name, value, min, max, text) SALVO_OPTION_##name,
 #include "control/config.def"
@@ -28,9 +28,9 @@ enum salvo_config_option {
 
 struct salvo_config {
 #define OPT_TEXT(section, name, value, size_max, text) char name[size_max];
-#define OPT_U32(section, name, value, min, max, text) uint32_t name;
-#define OPT_BOOL(section, name, value, text) bool name;
-#define OPT_ENUM(section, name, value, names, text) uint32_t name;
+#define OPT_U32(section, name, value, min, max, text)  uint32_t name;
+#define OPT_BOOL(section, name, value, text)           bool name;
+#define OPT_ENUM(section, name, value, names, text)    uint32_t name;
 #define OPT_TIME(section, name, value, min, max, text) int64_t name;
 #define OPT_SIZE(section, name, value, min, max, text) uint64_t name;
 #include "control/config.def"
@@ -48,13 +48,14 @@ enum salvo_config_fault_table { SALVO_FAULT_TABLE_4_7_1, SALVO_FAULT_TABLE_5_1_4
 
 void salvo_config_init(struct salvo_config *config);
 
-/* One option by name, value as text with its unit. 0, or -EINVAL / -ENOENT (unknown; the nearest name is
- * suggested) with one sentence in ret_error: what is wrong with which option, and what would be right. */
+/* One option by name, value as text with its unit. 0, or -EINVAL / -ENOENT (unknown; the nearest
+ * name is suggested) with one sentence in ret_error: what is wrong with which option, and what
+ * would be right. */
 int salvo_config_set(struct salvo_config *config, const char *name, const char *value,
                      enum salvo_config_source source, char ret_error[SALVO_CONFIG_ERROR_MAX]);
 
-/* A YAML file: top-level keys are sections or option names; a section holds option names. Errors name
- * file, line and column. -ENOENT and friends when it cannot be read. */
+/* A YAML file: top-level keys are sections or option names; a section holds option names. Errors
+ * name file, line and column. -ENOENT and friends when it cannot be read. */
 int salvo_config_load_file(struct salvo_config *config, const char *path,
                            char ret_error[SALVO_CONFIG_ERROR_MAX]);
 
@@ -67,7 +68,8 @@ int salvo_config_load_environment(struct salvo_config *config, char *const *envi
 int salvo_config_set_argument(struct salvo_config *config, const char *argument,
                               char ret_error[SALVO_CONFIG_ERROR_MAX]);
 
-/* Value as text (with unit), name, section, text, default, range: for --help, printing and documents. */
+/* Value as text (with unit), name, section, text, default, range: for --help, printing and
+ * documents. */
 struct salvo_config_option_info {
     const char *section;
     const char *name;
@@ -82,7 +84,8 @@ void salvo_config_value(const struct salvo_config *config, enum salvo_config_opt
 const char *salvo_config_source_name(enum salvo_config_source source);
 
 /* Name of an enum option's current value ("uring"). */
-const char *salvo_config_enum_name(const struct salvo_config *config, enum salvo_config_option option);
+const char *salvo_config_enum_name(const struct salvo_config *config,
+                                   enum salvo_config_option option);
 
 /* Every option with its value and where it came from; and the two generated documents. */
 void salvo_config_print(const struct salvo_config *config, FILE *to);

@@ -57,8 +57,8 @@ struct salvo_batch *salvo_batch_open(struct salvo_batches *batches,
 bool salvo_batch_add(struct salvo_batches *batches, struct salvo_batch *batch,
                      const struct salvo_batch_item *item)
 {
-    struct salvo_writer w = salvo_writer_over(batch->bytes + batch->used,
-                                              batches->limits.bytes_max - batch->used);
+    struct salvo_writer w =
+        salvo_writer_over(batch->bytes + batch->used, batches->limits.bytes_max - batch->used);
 
     salvo_assert(!batch->full);
     salvo_batch_item_write(&w, item);

@@ -1,7 +1,8 @@
 /* Batches: messages of one topic that may share a frame, gathered until full or due.
  *
- * One open batch for each key (topic, fixed queue or none, compressed, WAIT, budget). Items lie in the
- * batch's buffer in wire form (codec/message.h), so that closing one is writing a header. Lane only. */
+ * One open batch for each key (topic, fixed queue or none, compressed, WAIT, budget). Items lie in
+ * the batch's buffer in wire form (codec/message.h), so that closing one is writing a header. Lane
+ * only. */
 #pragma once
 
 #include "base/base.h"
@@ -19,8 +20,8 @@ struct salvo_batch_limits {
 
 struct salvo_batch_key {
     uint32_t topic;
-    uint32_t queue;  /* number of a fixed queue, or SALVO_QUEUE_NONE */
-    uint32_t flags;  /* SALVO_REQUEST_COMPRESSED, _ORDERED, _PINNED; SALVO_BATCH_NO_WAIT */
+    uint32_t queue; /* number of a fixed queue, or SALVO_QUEUE_NONE */
+    uint32_t flags; /* SALVO_REQUEST_COMPRESSED, _ORDERED, _PINNED; SALVO_BATCH_NO_WAIT */
     int64_t budget_ns;
 };
 #define SALVO_BATCH_NO_WAIT (1u << 16)

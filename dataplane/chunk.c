@@ -83,7 +83,8 @@ void salvo_chunk_unawait(struct salvo_chunk_pool *pool, uint32_t first, uint32_t
     }
 }
 
-void salvo_chunk_await(struct salvo_chunk_pool *pool, uint32_t first, uint32_t offset, uint32_t size)
+void salvo_chunk_await(struct salvo_chunk_pool *pool, uint32_t first, uint32_t offset,
+                       uint32_t size)
 {
     for (;;) {
         struct salvo_chunk *chunk = &pool->chunks[first];

@@ -1,16 +1,16 @@
 /* Chunks: the memory frames are encoded into, sent from, and retried from.
  *
- * A chunk belongs to one connection at a time (or to the lane's parking place, for messages that wait
- * for a route or their turn). Frames lie in it one behind the other and may run over into the chunk that
- * `next` names. Its life is counted in bytes and in frames:
+ * A chunk belongs to one connection at a time (or to the lane's parking place, for messages that
+ * wait for a route or their turn). Frames lie in it one behind the other and may run over into the
+ * chunk that `next` names. Its life is counted in bytes and in frames:
  *
  *   used      bytes written                        taken     of these, taken by the backend
- *   cut       of these, never to be sent           released  of the taken ones, no longer referred to
- *   awaited   frames with bytes here whose body may be needed again
+ *   cut       of these, never to be sent           released  of the taken ones, no longer referred
+ * to awaited   frames with bytes here whose body may be needed again
  *
- * It is attached while its connection writes to it or the network may refer to its bytes; connections
- * detach in stream order, when it is sealed, taken + cut == used and released == taken. It is free when it
- * is not attached and awaited is 0. Owner: one lane. */
+ * It is attached while its connection writes to it or the network may refer to its bytes;
+ * connections detach in stream order, when it is sealed, taken + cut == used and released == taken.
+ * It is free when it is not attached and awaited is 0. Owner: one lane. */
 #pragma once
 
 #include "base/assert.h"
@@ -62,12 +62,14 @@ uint32_t salvo_chunk_take(struct salvo_chunk_pool *pool);
 /* Gives the chunk back if nothing holds it any more. */
 void salvo_chunk_settle(struct salvo_chunk_pool *pool, uint32_t index);
 
-/* One frame less is awaited in each chunk of a frame of `size` bytes that starts at (first, offset). */
+/* One frame less is awaited in each chunk of a frame of `size` bytes that starts at (first,
+ * offset). */
 void salvo_chunk_unawait(struct salvo_chunk_pool *pool, uint32_t first, uint32_t offset,
                          uint32_t size);
 
 /* One frame more is awaited in each of those chunks. */
-void salvo_chunk_await(struct salvo_chunk_pool *pool, uint32_t first, uint32_t offset, uint32_t size);
+void salvo_chunk_await(struct salvo_chunk_pool *pool, uint32_t first, uint32_t offset,
+                       uint32_t size);
 
 /* Copies `size` bytes from (first, offset), over chunk borders, to `to`. */
 void salvo_chunk_copy(const struct salvo_chunk_pool *pool, uint32_t first, uint32_t offset,

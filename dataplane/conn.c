@@ -36,7 +36,8 @@ void salvo_conn_init(struct salvo_conn *conn, uint8_t *gather, uint32_t gather_m
     conn_stream_reset(conn);
 }
 
-/* --- chunks in order ---------------------------------------------------------------------------------- */
+/* --- chunks in order
+ * ---------------------------------------------------------------------------------- */
 
 /* Lets go of chunks at the front that the network is done with. */
 static void conn_detach(struct salvo_conn *conn, struct salvo_chunk_pool *pool)
@@ -83,7 +84,8 @@ static struct salvo_chunk *conn_extend(struct salvo_conn *conn, struct salvo_chu
     return &pool->chunks[index];
 }
 
-/* The last chunk, when nothing of it is wanted any more, starts from its front again: it is warm. */
+/* The last chunk, when nothing of it is wanted any more, starts from its front again: it is warm.
+ */
 static void conn_rewind(struct salvo_conn *conn, struct salvo_chunk *chunk)
 {
     if (chunk->awaited != 0 || chunk->used == 0 || chunk->taken + chunk->cut != chunk->used ||
@@ -96,8 +98,8 @@ static void conn_rewind(struct salvo_conn *conn, struct salvo_chunk *chunk)
     conn->cursor_offset = 0;
 }
 
-uint32_t salvo_conn_chunks_needed(const struct salvo_conn *conn, const struct salvo_chunk_pool *pool,
-                                  size_t size)
+uint32_t salvo_conn_chunks_needed(const struct salvo_conn *conn,
+                                  const struct salvo_chunk_pool *pool, size_t size)
 {
     size_t room = 0;
 
@@ -169,7 +171,8 @@ void salvo_conn_seal(struct salvo_conn *conn, struct salvo_chunk_pool *pool)
     conn_detach(conn, pool);
 }
 
-/* --- sending ------------------------------------------------------------------------------------------ */
+/* --- sending
+ * ------------------------------------------------------------------------------------------ */
 
 /* Moves the cursor over `size` bytes: taken by the network, or a hole. */
 static void conn_advance(struct salvo_conn *conn, struct salvo_chunk_pool *pool, uint64_t size,
@@ -296,7 +299,8 @@ void salvo_conn_cut(struct salvo_conn *conn, struct salvo_chunk_pool *pool,
     *place = salvo_inflight_index(inflight, marker);
 }
 
-/* --- what the network says ---------------------------------------------------------------------------- */
+/* --- what the network says
+ * ---------------------------------------------------------------------------- */
 
 void salvo_conn_released(struct salvo_conn *conn, struct salvo_chunk_pool *pool, uint64_t bytes)
 {
@@ -351,7 +355,8 @@ void salvo_conn_gone(struct salvo_conn *conn, struct salvo_chunk_pool *pool)
     conn->inflight = 0;
 }
 
-/* --- frames that come back ---------------------------------------------------------------------------- */
+/* --- frames that come back
+ * ---------------------------------------------------------------------------- */
 
 /* Adds what is missing for the prefix, or for the frame the prefix speaks of. */
 static int conn_gather(struct salvo_conn *conn, const uint8_t **bytes, uint32_t *size,
@@ -370,7 +375,8 @@ static int conn_gather(struct salvo_conn *conn, const uint8_t **bytes, uint32_t 
         conn->gather_size += here;
         *bytes += here;
         *size -= here;
-        r = salvo_frame_parse(conn->gather, conn->gather_size, conn->gather_max, ret_frame, ret_why);
+        r = salvo_frame_parse(conn->gather, conn->gather_size, conn->gather_max, ret_frame,
+                              ret_why);
         if (r == 0) {
             conn->gather_used = true;
             return 0;

@@ -1,8 +1,9 @@
 /* A lane: one pinned data thread with its rings, connections, buffers and network backend.
  *
- * salvo_lane_do_work (lane.c) is one turn and shows the whole machine; lane_send.c puts messages into frames,
- * lane_answer.c turns answers, deadlines and deaths into results. A lane never allocates, blocks, locks
- * or logs. Owner: the thread that turns it; salvo_assert_on_lane() checks. */
+ * salvo_lane_do_work (lane.c) is one turn and shows the whole machine; lane_send.c puts messages
+ * into frames, lane_answer.c turns answers, deadlines and deaths into results. A lane never
+ * allocates, blocks, locks or logs. Owner: the thread that turns it; salvo_assert_on_lane() checks.
+ */
 #pragma once
 
 #include "base/arena.h"
@@ -20,18 +21,24 @@
 #include "dataplane/select.h"
 #include "dataplane/submitter.h"
 
-/* Bounds of one turn's stages: enough to amortise a turn, small enough that none starves the others. */
+/* Bounds of one turn's stages: enough to amortise a turn, small enough that none starves the
+ * others. */
 #define SALVO_LANE_COMMANDS_PER_CYCLE 8
-#define SALVO_LANE_EVENTS_PER_CYCLE 64
-#define SALVO_LANE_EXPIRED_PER_CYCLE 256
-#define SALVO_LANE_WAITING_PER_CYCLE 64
+#define SALVO_LANE_EVENTS_PER_CYCLE   64
+#define SALVO_LANE_EXPIRED_PER_CYCLE  256
+#define SALVO_LANE_WAITING_PER_CYCLE  64
 #define SALVO_LANE_MESSAGES_PER_CYCLE 256
+
+/* Bytes of the rings from and to control: some 500 commands and 2,000 events. */
+#define SALVO_LANE_COMMANDS_RING SALVO_KIB(64)
+#define SALVO_LANE_EVENTS_RING   SALVO_KIB(256)
 
 struct salvo_lane_conf {
     uint32_t lane_index;
     struct salvo_clock *clock;
     struct salvo_net *net;
-    struct salvo_submitter *submitters; /* all of the sender's; those bound here are found by state */
+    struct salvo_submitter
+        *submitters; /* all of the sender's; those bound here are found by state */
     uint32_t submitters_max;
     _Atomic(uint32_t) *submitters_epoch; /* goes up when one was opened or closed */
     struct salvo_net *control_net;       /* to wake control with; NULL: nobody sleeps there */
@@ -50,10 +57,10 @@ struct salvo_lane_conf {
     uint32_t topics_max;
     uint32_t brokers_max;
     uint32_t queues_max;
-    uint32_t gather_max;      /* largest answer */
-    uint32_t frame_size_max;  /* largest frame with header, for the scratch */
-    uint32_t window;          /* requests in flight to one broker from this lane */
-    uint32_t streams_max;     /* control's connections carried; 0: none */
+    uint32_t gather_max;     /* largest answer */
+    uint32_t frame_size_max; /* largest frame with header, for the scratch */
+    uint32_t window;         /* requests in flight to one broker from this lane */
+    uint32_t streams_max;    /* control's connections carried; 0: none */
 
     /* behaviour */
     enum salvo_header_form form;
@@ -85,7 +92,7 @@ struct salvo_lane {
     /* fixed after start */
     struct salvo_lane_conf conf;
     struct salvo_net *net;
-    uint8_t *scratch;          /* frame_size_max: large headers, bodies in one piece */
+    uint8_t *scratch; /* frame_size_max: large headers, bodies in one piece */
     uint8_t *compress_scratch;
     struct salvo_compressor *compressor;
     uint32_t *submitters_mine; /* indices of those open on this lane */
@@ -95,28 +102,29 @@ struct salvo_lane {
     alignas(SALVO_CACHE_LINE) uint32_t owner; /* thread id; 0: not turned yet */
     uint32_t submitters_epoch_seen;
     uint32_t submitters_count;
-    uint32_t submitter_next;   /* where this turn's round starts */
-    uint32_t dirty_first;      /* submitters with results to publish */
+    uint32_t submitter_next;         /* where this turn's round starts */
+    uint32_t dirty_first;            /* submitters with results to publish */
     const struct salvo_route *route; /* this turn only */
-    uint64_t route_epoch;      /* of the last turn's snapshot */
+    uint64_t route_epoch;            /* of the last turn's snapshot */
     struct salvo_chunk_pool chunks;
     struct salvo_inflight inflight;
-    struct salvo_conn *conns;  /* by broker number */
-    struct salvo_conn parking; /* keeps what waits; never connected */
+    struct salvo_conn *conns;      /* by broker number */
+    struct salvo_conn parking;     /* keeps what waits; never connected */
     struct salvo_lane_line *lines; /* by queue number */
     struct salvo_select select;
     struct salvo_batches batches;
     struct salvo_request_list waiting; /* may be sent as soon as a connection takes them */
     struct salvo_random random;
-    uint32_t *touched;         /* brokers whose connection was written to this turn */
+    uint32_t *touched; /* brokers whose connection was written to this turn */
     uint32_t touched_count;
-    uint32_t chunks_share;     /* chunks one connection may hold */
-    int64_t *route_wanted_ns;  /* by topic: when control was last asked */
-    int64_t tend_at_ns;        /* connections want looking after */
-    int64_t waiting_at_ns;     /* not before: a paused retry */
-    bool waiting_dirty;        /* something changed that may let waiting requests go */
-    uint64_t open;             /* messages taken and without a result */
-    int64_t drain_at_ns;       /* INT64_MAX: not draining; inputs are closed */
+    uint32_t chunks_share;    /* chunks one connection may hold */
+    int64_t *route_wanted_ns; /* by topic: when control was last asked */
+    int64_t tend_at_ns;       /* connections want looking after */
+    int64_t waiting_at_ns;    /* not before: a paused retry */
+    bool ring_has_more;       /* this turn's bound was reached before the rings were empty */
+    bool waiting_dirty;       /* something changed that may let waiting requests go */
+    uint64_t open;            /* messages taken and without a result */
+    int64_t drain_at_ns;      /* INT64_MAX: not draining; inputs are closed */
     bool drained_wanted;
     int64_t cycle_started_ns;
     struct salvo_net_event events[SALVO_LANE_EVENTS_PER_CYCLE];
@@ -127,12 +135,12 @@ struct salvo_lane {
 
 #define salvo_assert_on_lane(lane) salvo_assert((lane)->owner == salvo_thread_id())
 
-/* Bytes of arena memory a lane takes, all but the chunks' (`ret_chunks_size`), and the formula behind it
- * is the sum in lane_layout. */
+/* Bytes of arena memory a lane takes, all but the chunks' own; the formula is the sum in
+ * lane_layout. */
 size_t salvo_lane_memory_size(const struct salvo_lane_conf *conf);
 
-/* Before start. chunks: chunks_max * chunk_size bytes, the memory that the net registered. The compressor
- * is made here. 0 or -ENOMEM. */
+/* Before start. chunks: chunks_max * chunk_size bytes, the memory that the net registered. The
+ * compressor is made here. 0 or -ENOMEM. */
 int salvo_lane_init(struct salvo_lane *lane, const struct salvo_lane_conf *conf,
                     struct salvo_arena *arena, uint8_t *chunks);
 /* After the last turn; the net has been destroyed. */
@@ -147,11 +155,12 @@ int64_t salvo_lane_next_ns(const struct salvo_lane *lane, int64_t now_ns);
 /* Requests whose answer is awaited. */
 uint64_t salvo_lane_outstanding(const struct salvo_lane *lane);
 
-/* Sleeps in the net's wait. Announced (`asleep`): submitters and control wake it, and it does not sleep
- * when something is there already; unannounced: only answers and the time-out end it. */
+/* Sleeps in the net's wait. Announced (`asleep`): submitters and control wake it, and it does not
+ * sleep when something is there already; unannounced: only answers and the time-out end it. */
 void salvo_lane_sleep(struct salvo_lane *lane, unsigned events_min, int64_t gather_ns,
                       int64_t timeout_ns, bool announced);
 
-/* What must hold when nothing is open: no request, item, or chunk in use, nothing waiting. For tests and
- * the simulator, after a drain and with all connections gone. NULL, or a literal saying what is left. */
+/* What must hold when nothing is open: no request, item, or chunk in use, nothing waiting. For
+ * tests and the simulator, after a drain and with all connections gone. NULL, or a literal saying
+ * what is left. */
 const char *salvo_lane_leftovers(const struct salvo_lane *lane);

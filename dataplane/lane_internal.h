@@ -1,6 +1,7 @@
-/* What the lane's own files share: lane.c (the turn), lane_send.c (messages into frames), lane_answer.c
- * (answers, deadlines, deaths), lane_result.c (results and ordered lines), lane_link.c (connections and
- * streams). Nobody else includes this. */
+/* What the lane's own files share: lane.c (the turn), lane_send.c (a message into a frame),
+ * lane_batch.c, lane_waiting.c (retries and parking), lane_answer.c (answers, deadlines, deaths),
+ * lane_result.c (results and ordered lines), lane_link.c (connections and streams). Nobody else
+ * includes this. */
 #pragma once
 
 #include "dataplane/lane.h"
@@ -16,6 +17,8 @@ struct salvo_lane_stream {
     size_t size;
     size_t taken;
     bool blocked;
+    enum salvo_net_down down; /* why it went down, until CLOSED is told */
+    int code;
 };
 
 /* How a request ended, for its results. */
@@ -31,7 +34,8 @@ static inline void lane_count(struct salvo_lane *lane, enum salvo_lane_counter c
     salvo_counter_add(lane->conf.counters, counter, n);
 }
 
-static inline const struct salvo_route_topic *lane_topic(const struct salvo_lane *lane, uint32_t topic)
+static inline const struct salvo_route_topic *lane_topic(const struct salvo_lane *lane,
+                                                         uint32_t topic)
 {
     if (lane->route == NULL || topic >= lane->route->topics_count)
         return NULL;
@@ -45,30 +49,77 @@ static inline uint32_t lane_request_size(const struct salvo_request *request)
            request->body_size;
 }
 
-/* --- lane_send.c --- */
+/* --- lane_send.c: from a slot, and the frame itself --- */
+
+/* What a frame is made of. The body is at `body`, or in chunks. */
+struct salvo_lane_payload {
+    const uint8_t *properties;
+    uint32_t properties_size;
+    bool encoded;        /* as they lie in a header of our form, not in wire form */
+    const uint8_t *body; /* NULL: in chunks, from (chunk, offset) */
+    uint32_t chunk;
+    uint32_t offset;
+    uint32_t body_size;
+};
 
 enum lane_take { LANE_TAKEN = 0, LANE_SHORT = 1 };
 
-/* Takes one message out of a slot: into a frame, a batch, the parking place, or straight to a result.
- * LANE_SHORT: nothing was changed, try again next turn. */
+/* Takes one message out of a slot: into a frame, a batch, the parking place, or straight to a
+ * result. LANE_SHORT: nothing was changed, try again next turn. */
 enum lane_take salvo_lane_take_slot(struct salvo_lane *lane, struct salvo_submitter *s,
                                     struct salvo_slot *slot, int64_t now_ns);
-int salvo_lane_send_waiting(struct salvo_lane *lane, int64_t now_ns);
-int salvo_lane_send_batches(struct salvo_lane *lane, int64_t now_ns);
-/* Puts a request on the waiting list: it goes as soon as a connection takes it. */
-void salvo_lane_wait(struct salvo_lane *lane, struct salvo_request *request, int64_t now_ns);
-void salvo_lane_unwait(struct salvo_lane *lane, struct salvo_request *request);
+/* Encodes a request into the chunks of the queue's connection, and counts it as sent. The caller
+ * has looked at window and chunks. */
+void salvo_lane_encode(struct salvo_lane *lane, struct salvo_request *request,
+                       const struct salvo_route_topic *topic, const struct salvo_route_queue *queue,
+                       const struct salvo_lane_payload *p, int64_t now_ns);
+/* The most bytes of properties and body in a frame; and whether the chunks suffice for so many. */
+size_t salvo_lane_size_bound(const struct salvo_lane *lane, uint32_t properties_size,
+                             uint32_t body_size);
+bool salvo_lane_chunks_suffice(struct salvo_lane *lane, uint32_t broker, size_t size, bool urgent);
+const struct salvo_route_queue *salvo_lane_find_queue(const struct salvo_route_topic *topic,
+                                                      uint32_t queue);
+/* Limit of one try for a budget. */
+uint32_t salvo_lane_try_ms(const struct salvo_lane *lane, int64_t budget_ns);
+/* The item of a message that was taken. */
+uint32_t salvo_lane_item(struct salvo_lane *lane, const struct salvo_submitter *s,
+                         const struct salvo_slot *slot);
 void salvo_lane_send_heartbeat(struct salvo_lane *lane, uint32_t broker, int64_t now_ns);
+
+/* --- lane_batch.c --- */
+
+/* The properties of a batch's own header. */
+extern const char salvo_lane_wait_true[];
+extern const char salvo_lane_wait_false[];
+
+/* A message into an open batch. */
+enum lane_take salvo_lane_batch_slot(struct salvo_lane *lane, struct salvo_submitter *s,
+                                     struct salvo_slot *slot, uint32_t flags, uint32_t queue,
+                                     const uint8_t *body, uint32_t body_size, int64_t now_ns);
+/* An ordered message that cannot join an open batch of its queue stands behind it: every such batch
+ * but `joins` moves into the line first. False: no room, later. */
+bool salvo_lane_order_before(struct salvo_lane *lane, uint32_t queue,
+                             const struct salvo_batch *joins);
+int salvo_lane_send_batches(struct salvo_lane *lane, int64_t now_ns);
+
+/* --- lane_waiting.c --- */
+
+/* Puts a request on the waiting list: it goes as soon as a connection takes it. */
+void salvo_lane_wait(struct salvo_lane *lane, struct salvo_request *request);
+void salvo_lane_unwait(struct salvo_lane *lane, struct salvo_request *request);
+/* Copies properties (wire form) and body to the parking place, and lets the request stand for them.
+ * False: chunks are short (urgent: the reserve may be used). */
 bool salvo_lane_park(struct salvo_lane *lane, struct salvo_request *request,
                      const uint8_t *properties, uint32_t properties_size, const uint8_t *body,
                      uint32_t body_size, bool urgent);
-/* The request holds its chunks no more. */
-void salvo_lane_unhold(struct salvo_lane *lane, struct salvo_request *request);
+/* Why a topic cannot be sent to: a literal. */
+const char *salvo_lane_route_trouble(const struct salvo_route_topic *topic);
+int salvo_lane_send_waiting(struct salvo_lane *lane, int64_t now_ns);
 
 /* --- lane_answer.c --- */
 
-int salvo_lane_on_data(struct salvo_lane *lane, uint32_t broker, const uint8_t *bytes, uint32_t size,
-                       int64_t now_ns);
+int salvo_lane_on_data(struct salvo_lane *lane, uint32_t broker, const uint8_t *bytes,
+                       uint32_t size, int64_t now_ns);
 void salvo_lane_on_expired(struct salvo_lane *lane, struct salvo_request *request, int64_t now_ns);
 void salvo_lane_on_down(struct salvo_lane *lane, uint32_t broker, uint64_t handed_over,
                         int64_t now_ns);
@@ -77,8 +128,11 @@ void salvo_lane_give_up(struct salvo_lane *lane, int64_t now_ns);
 
 /* --- lane_result.c --- */
 
-/* Gives each item its result and frees the request. It is in no list, not in the wheel, and not counted on
- * its connection any more; its queue's line moves on. */
+/* The request holds its chunks no more. */
+void salvo_lane_unhold(struct salvo_lane *lane, struct salvo_request *request);
+
+/* Gives each item its result and frees the request. It is in no list, not in the wheel, and not
+ * counted on its connection any more; its queue's line moves on. */
 void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
                        const struct salvo_lane_end *end, int64_t now_ns);
 /* A result for a message that never became a request. */
@@ -86,24 +140,26 @@ void salvo_lane_finish_slot(struct salvo_lane *lane, struct salvo_submitter *s,
                             const struct salvo_slot *slot, enum salvo_code code, const char *detail,
                             int64_t now_ns);
 /* A result for one item of an open batch, or of a request (taken out of its list already). */
-void salvo_lane_finish_item(struct salvo_lane *lane, uint32_t item, const struct salvo_lane_end *end,
-                            int64_t now_ns);
+void salvo_lane_finish_item(struct salvo_lane *lane, uint32_t item,
+                            const struct salvo_lane_end *end, int64_t now_ns);
 void salvo_lane_publish_results(struct salvo_lane *lane);
 
 /* Adds an ordered request to its queue's line; it is sent when its turn comes. */
-void salvo_lane_line_add(struct salvo_lane *lane, struct salvo_request *request, int64_t now_ns);
+void salvo_lane_line_add(struct salvo_lane *lane, struct salvo_request *request);
 /* Out of the line, wherever it stands. */
 void salvo_lane_line_remove(struct salvo_lane *lane, struct salvo_request *request);
 /* Whose turn it is next, when nobody's. */
-void salvo_lane_line_advance(struct salvo_lane *lane, uint32_t queue, int64_t now_ns);
+void salvo_lane_line_advance(struct salvo_lane *lane, uint32_t queue);
 
 /* --- lane_link.c --- */
 
 /* Connects, reconnects, drains, keeps alive. */
 void salvo_lane_tend(struct salvo_lane *lane, int64_t now_ns);
 void salvo_lane_touch(struct salvo_lane *lane, uint32_t broker);
-void salvo_lane_on_event(struct salvo_lane *lane, const struct salvo_net_event *event, int64_t now_ns);
-void salvo_lane_on_command(struct salvo_lane *lane, const struct salvo_command *command, int64_t now_ns);
+void salvo_lane_on_event(struct salvo_lane *lane, const struct salvo_net_event *event,
+                         int64_t now_ns);
+void salvo_lane_on_command(struct salvo_lane *lane, const struct salvo_command *command,
+                           int64_t now_ns);
 /* Closes a connection over something it said. */
 void salvo_lane_frame_error(struct salvo_lane *lane, uint32_t broker, const char *why);
 /* An event to control: false when its ring is full (counted). */

@@ -43,8 +43,8 @@ bool salvo_lane_port_moved_on(struct salvo_lane_port *port, uint64_t epoch)
      * snapshot was read before. */
     if (atomic_load_explicit(&port->route_seen, memory_order_acquire) >= epoch)
         return true;
-    /* Our store of route_published before this load; the lane clears asleep, fences, and only then loads
-     * the pointer, so it finds the new one. */
+    /* Our store of route_published before this load; the lane clears asleep, fences, and only then
+     * loads the pointer, so it finds the new one. */
     atomic_thread_fence(memory_order_seq_cst);
     return atomic_load_explicit(&port->asleep, memory_order_acquire) != 0;
 }

@@ -1,9 +1,10 @@
 /* The network backend table: what a lane, control and the mock know of the network.
  *
- * A net is a set of links (stream connections) and listeners owned by one thread; only salvo_net_wake may
- * be called by others. The caller hands over byte ranges and gets events. Backends: net_uring, net_epoll
- * (kernel TCP), net_sim (in process, virtual time), net_null (answers every request itself); a filter (TLS, tests) is a
- * net over another net. One conformance suite runs over all of them (tests/unit/dataplane_net.c).
+ * A net is a set of links (stream connections) and listeners owned by one thread; only
+ * salvo_net_wake may be called by others. The caller hands over byte ranges and gets events.
+ * Backends: net_uring, net_epoll (kernel TCP), net_sim (in process, virtual time), net_null
+ * (answers every request itself); a filter (TLS, tests) is a net over another net. One conformance
+ * suite runs over all of them (tests/unit/dataplane_net.c).
  *
  * Life of a link, as the owner sees it:
  *
@@ -13,8 +14,8 @@
  *   RELEASED* until all bytes taken have been released
  *   GONE  (once, last: nothing refers to the link any more; its number may be used again)
  *
- * Bytes taken by send() must stay untouched until a RELEASED event covers them, which can be long after
- * their answer came and also after DOWN. RELEASED comes in stream order. */
+ * Bytes taken by send() must stay untouched until a RELEASED event covers them, which can be long
+ * after their answer came and also after DOWN. RELEASED comes in stream order. */
 #pragma once
 
 #include "base/base.h"
@@ -44,20 +45,21 @@ enum salvo_net_event_kind {
     SALVO_NET_UP,       /* connect succeeded */
     SALVO_NET_ACCEPTED, /* a listener got a link; cookie is the listener's until set_cookie */
     SALVO_NET_DATA,     /* bytes came; the buffer is ours until give_back(buffer) */
-    SALVO_NET_RELEASED, /* so many bytes, the oldest first, are no longer referred to (may be 0); after a
-                           send() that took less than offered also the sign to offer again */
+    SALVO_NET_RELEASED, /* so many bytes, the oldest first, are no longer referred to (may be 0);
+                           after a send() that took less than offered also the sign to offer again
+                         */
     SALVO_NET_DOWN,     /* the link is dead; nothing more will come or be taken */
     SALVO_NET_GONE,     /* all bytes released, the link's number is free */
 };
 
 enum salvo_net_down {
-    SALVO_NET_DOWN_CLOSED,    /* our close() */
-    SALVO_NET_DOWN_PEER,      /* the peer closed in order */
-    SALVO_NET_DOWN_REFUSED,   /* connect: refused */
-    SALVO_NET_DOWN_TIMEOUT,   /* connect: no answer in time, or the kernel gave up */
-    SALVO_NET_DOWN_RESET,     /* the peer reset it */
+    SALVO_NET_DOWN_CLOSED,  /* our close() */
+    SALVO_NET_DOWN_PEER,    /* the peer closed in order */
+    SALVO_NET_DOWN_REFUSED, /* connect: refused */
+    SALVO_NET_DOWN_TIMEOUT, /* connect: no answer in time, or the kernel gave up */
+    SALVO_NET_DOWN_RESET,   /* the peer reset it */
     SALVO_NET_DOWN_UNREACHABLE,
-    SALVO_NET_DOWN_ERROR,     /* anything else */
+    SALVO_NET_DOWN_ERROR, /* anything else */
 };
 const char *salvo_net_down_text(enum salvo_net_down reason);
 
@@ -76,9 +78,10 @@ struct salvo_net_event {
         } released;
         struct {
             enum salvo_net_down reason;
-            int code;              /* errno, 0 when there is none */
-            /* Of the bytes taken, the first so many may have reached the peer (were given to the kernel,
-             * put on a wire, or written into a record that went out whole). Bytes behind them did not. */
+            int code; /* errno, 0 when there is none */
+            /* Of the bytes taken, the first so many may have reached the peer (were given to the
+             * kernel, put on a wire, or written into a record that went out whole). Bytes behind
+             * them did not. */
             uint64_t handed_over;
         } down;
     };
@@ -103,7 +106,8 @@ struct salvo_net_ops {
     size_t (*send)(struct salvo_net *net, uint32_t link, const struct salvo_range *ranges,
                    unsigned ranges_count);
     void (*give_back)(struct salvo_net *net, uint32_t buffer);
-    unsigned (*poll)(struct salvo_net *net, struct salvo_net_event *ret_events, unsigned events_max);
+    unsigned (*poll)(struct salvo_net *net, struct salvo_net_event *ret_events,
+                     unsigned events_max);
     void (*flush)(struct salvo_net *net);
     void (*wait)(struct salvo_net *net, unsigned events_min, int64_t gather_ns, int64_t timeout_ns);
     void (*wake)(struct salvo_net *net);
@@ -122,15 +126,15 @@ struct salvo_net_head {
 /* What every backend is opened with. Memory is taken at open and never after. */
 struct salvo_net_conf {
     struct salvo_clock *clock;
-    uint32_t links_max;         /* links and listeners at once */
-    uint32_t receive_buffers;   /* power of two */
+    uint32_t links_max;       /* links and listeners at once */
+    uint32_t receive_buffers; /* power of two */
     uint32_t receive_buffer_size;
-    uint32_t send_max;          /* most bytes one send() may leave outstanding on a link; default 256 KiB */
-    uint32_t zero_copy_min;     /* zero-copy send from this size on; 0: never */
+    uint32_t send_max; /* most bytes one send() may leave outstanding on a link; default 256 KiB */
+    uint32_t zero_copy_min; /* zero-copy send from this size on; 0: never */
     /* Memory that sends will mostly come from, to be registered where that is possible. */
     void *send_memory;
     size_t send_memory_size;
-    bool disabled;              /* caller mode: bound to the thread of the first call */
+    bool disabled; /* caller mode: bound to the thread of the first call */
 };
 
 void salvo_net_conf_default(struct salvo_net_conf *conf, struct salvo_clock *clock);
@@ -141,12 +145,13 @@ int salvo_net_uring_open(const struct salvo_net_conf *conf, struct salvo_net **r
 int salvo_net_epoll_open(const struct salvo_net_conf *conf, struct salvo_net **ret_net);
 int salvo_net_null_open(const struct salvo_net_conf *conf, struct salvo_net **ret_net);
 
-/* By name: "uring", "epoll", "null"; "auto" tries uring, then epoll, and says in *ret_note (a literal or
- * NULL) why it fell back. -EINVAL for a name nobody knows. */
+/* By name: "uring", "epoll", "null"; "auto" tries uring, then epoll, and says in *ret_note (a
+ * literal or NULL) why it fell back. -EINVAL for a name nobody knows. */
 int salvo_net_open(const char *name, const struct salvo_net_conf *conf, struct salvo_net **ret_net,
                    const char **ret_note);
 
-/* --- the calls; thin wrappers that assert the magic --------------------------------------------------- */
+/* --- the calls; thin wrappers that assert the magic
+ * --------------------------------------------------- */
 
 static inline const struct salvo_net_ops *salvo_net_ops(struct salvo_net *net)
 {
@@ -154,8 +159,8 @@ static inline const struct salvo_net_ops *salvo_net_ops(struct salvo_net *net)
     return head->ops;
 }
 
-/* Starts a connection. UP or DOWN follows within timeout_ns. 0; -EMFILE when links_max are in use, or
- * another negative errno with nothing started. */
+/* Starts a connection. UP or DOWN follows within timeout_ns. 0; -EMFILE when links_max are in use,
+ * or another negative errno with nothing started. */
 static inline int salvo_net_connect(struct salvo_net *net, const struct salvo_endpoint *to,
                                     int64_t timeout_ns, uint64_t cookie, uint32_t *ret_link)
 {
@@ -163,7 +168,8 @@ static inline int salvo_net_connect(struct salvo_net *net, const struct salvo_en
 }
 
 /* Listens; port 0 is replaced by the one chosen. 0 or a negative errno; -EOPNOTSUPP (null). */
-static inline int salvo_net_listen(struct salvo_net *net, struct salvo_endpoint *at, uint64_t cookie)
+static inline int salvo_net_listen(struct salvo_net *net, struct salvo_endpoint *at,
+                                   uint64_t cookie)
 {
     return salvo_net_ops(net)->listen(net, at, cookie);
 }
@@ -173,9 +179,9 @@ static inline void salvo_net_set_cookie(struct salvo_net *net, uint32_t link, ui
     salvo_net_ops(net)->set_cookie(net, link, cookie);
 }
 
-/* Offers bytes. Returns how many were taken, from the front, possibly 0 and possibly in the middle of a
- * range; the ranges array itself is not kept. Taking less than offered is followed by a RELEASED event
- * when it is worth offering again. Only between UP/ACCEPTED and DOWN. */
+/* Offers bytes. Returns how many were taken, from the front, possibly 0 and possibly in the middle
+ * of a range; the ranges array itself is not kept. Taking less than offered is followed by a
+ * RELEASED event when it is worth offering again. Only between UP/ACCEPTED and DOWN. */
 static inline size_t salvo_net_send(struct salvo_net *net, uint32_t link,
                                     const struct salvo_range *ranges, unsigned ranges_count)
 {
@@ -187,7 +193,8 @@ static inline void salvo_net_give_back(struct salvo_net *net, uint32_t buffer)
     salvo_net_ops(net)->give_back(net, buffer);
 }
 
-/* Takes what has happened, without waiting and without a system call when nothing can have happened. */
+/* Takes what has happened, without waiting and without a system call when nothing can have
+ * happened. */
 static inline unsigned salvo_net_poll(struct salvo_net *net, struct salvo_net_event *ret_events,
                                       unsigned events_max)
 {
@@ -200,8 +207,9 @@ static inline void salvo_net_flush(struct salvo_net *net)
     salvo_net_ops(net)->flush(net);
 }
 
-/* Sleeps until events_min events are there, or at least one is there and gather_ns have passed since the
- * call, or timeout_ns have passed, or wake() was called (also shortly before). Flushes first. */
+/* Sleeps until events_min events are there, or at least one is there and gather_ns have passed
+ * since the call, or timeout_ns have passed, or wake() was called (also shortly before). Flushes
+ * first. */
 static inline void salvo_net_wait(struct salvo_net *net, unsigned events_min, int64_t gather_ns,
                                   int64_t timeout_ns)
 {
@@ -214,8 +222,8 @@ static inline void salvo_net_wake(struct salvo_net *net)
     salvo_net_ops(net)->wake(net);
 }
 
-/* Ends a link in any state before GONE; DOWN (if it has not come) and GONE follow. Bytes taken and not
- * handed over may be thrown away. */
+/* Ends a link in any state before GONE; DOWN (if it has not come) and GONE follow. Bytes taken and
+ * not handed over may be thrown away. */
 static inline void salvo_net_close(struct salvo_net *net, uint32_t link)
 {
     salvo_net_ops(net)->close(net, link);
@@ -226,7 +234,8 @@ static inline uint32_t salvo_net_caps(struct salvo_net *net)
     return salvo_net_ops(net)->caps(net);
 }
 
-/* Ends all links and gives everything back; nothing taken is referred to any more when it returns. */
+/* Ends all links and gives everything back; nothing taken is referred to any more when it returns.
+ */
 static inline void salvo_net_destroy(struct salvo_net *net)
 {
     salvo_net_ops(net)->destroy(net);

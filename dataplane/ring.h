@@ -1,26 +1,28 @@
 /* The one ring of the program: single producer, single consumer, records of bytes.
  *
- *   producer:  claim -> write -> commit ... -> publish         consumer:  peek -> read -> advance ... -> release
+ *   producer:  claim -> write -> commit ... -> publish         consumer:  peek -> read -> advance
+ * ... -> release
  *
- * A record is an 8-byte header and its payload, rounded up to 8. It never wraps: where the rest of the
- * ring is too short a padding record fills it. Several commits may share one publish, several advances
- * one release: each publish and release costs the other core a cache miss.
+ * A record is an 8-byte header and its payload, rounded up to 8. It never wraps: where the rest of
+ * the ring is too short a padding record fills it. Several commits may share one publish, several
+ * advances one release: each publish and release costs the other core a cache miss.
  *
- * Memory ordering. There are two words that both sides touch, `tail` and `head`, each stored by one side:
+ * Memory ordering. There are two words that both sides touch, `tail` and `head`, each stored by one
+ * side:
  *
- *   T  publish stores tail with release: every byte of the records in front of it was written before.
- *      Pairs with the acquire load of tail in peek (t): who sees the tail sees the records.
- *   H  release stores head with release: every read of the records behind it happened before. Pairs with
+ *   T  publish stores tail with release: every byte of the records in front of it was written
+ * before. Pairs with the acquire load of tail in peek (t): who sees the tail sees the records. H
+ * release stores head with release: every read of the records behind it happened before. Pairs with
  *      the acquire load of head in claim (h): who sees the room may overwrite it.
  *
- * Both sides keep the other's word in a cached copy and load it anew only when the copy says full or
- * empty: that load is the miss that a ring costs. Positions run free in 64 bits and are compared by
- * difference; index = position & mask. The two sides' fields stand two lines apart, because the
+ * Both sides keep the other's word in a cached copy and load it anew only when the copy says full
+ * or empty: that load is the miss that a ring costs. Positions run free in 64 bits and are compared
+ * by difference; index = position & mask. The two sides' fields stand two lines apart, because the
  * neighbour-line prefetcher fetches pairs.
  *
- * Sleeping consumers are not the ring's business: a producer that must wake somebody stores tail (T),
- * then a full fence, then looks at the consumer's `asleep` word; the consumer stores `asleep`, a full
- * fence, then peeks once more (lane.c). One of the two sees the other. */
+ * Sleeping consumers are not the ring's business: a producer that must wake somebody stores tail
+ * (T), then a full fence, then looks at the consumer's `asleep` word; the consumer stores `asleep`,
+ * a full fence, then peeks once more (lane.c). One of the two sees the other. */
 #pragma once
 
 #include "base/assert.h"
@@ -29,7 +31,7 @@
 enum salvo_ring_code { SALVO_RING_FULL = 1 };
 
 struct salvo_ring_record {
-    uint32_t size; /* of the payload */
+    uint32_t size;    /* of the payload */
     uint32_t padding; /* 1: nothing but filler */
 };
 
@@ -43,8 +45,8 @@ struct salvo_ring {
 
     /* producer only */
     alignas(2 * SALVO_CACHE_LINE) uint64_t tail_next; /* behind what was committed */
-    uint64_t claim_at;                                /* of the open claim's record; behind padding */
-    uint64_t claim_size;                              /* payload size of the open claim, 0: none */
+    uint64_t claim_at;   /* of the open claim's record; behind padding */
+    uint64_t claim_size; /* payload size of the open claim, 0: none */
     uint64_t head_cached;
 
     /* producer -> consumer */
@@ -58,8 +60,8 @@ struct salvo_ring {
     alignas(2 * SALVO_CACHE_LINE) _Atomic uint64_t head;
 };
 
-/* memory: `size` bytes, 8-byte aligned, size a power of two of at least 64. `position` is where both ends
- * start: 0, but in tests just below the wrap of the counters. */
+/* memory: `size` bytes, 8-byte aligned, size a power of two of at least 64. `position` is where
+ * both ends start: 0, but in tests just below the wrap of the counters. */
 void salvo_ring_init(struct salvo_ring *ring, void *memory, uint64_t size, uint64_t position);
 
 static inline uint64_t salvo_ring_record_size(uint64_t payload_size)
@@ -67,8 +69,8 @@ static inline uint64_t salvo_ring_record_size(uint64_t payload_size)
     return SALVO_RING_RECORD_HEADER + ((payload_size + 7) & ~UINT64_C(7));
 }
 
-/* Room for a payload of up to size_max bytes, or SALVO_RING_FULL. size_max is 1 to half the ring less the
- * header. One claim is open at a time; it ends with commit or abort. Thread: producer. */
+/* Room for a payload of up to size_max bytes, or SALVO_RING_FULL. size_max is 1 to half the ring
+ * less the header. One claim is open at a time; it ends with commit or abort. Thread: producer. */
 static inline int salvo_ring_claim(struct salvo_ring *ring, uint64_t size_max, void **ret_payload)
 {
     uint64_t need = salvo_ring_record_size(size_max);
@@ -103,7 +105,8 @@ static inline void salvo_ring_commit(struct salvo_ring *ring, uint64_t size)
     struct salvo_ring_record *record;
 
     salvo_assert(size != 0 && size <= ring->claim_size);
-    record = (struct salvo_ring_record *)(void *)(ring->memory + (ring->claim_at & (ring->size - 1)));
+    record =
+        (struct salvo_ring_record *)(void *)(ring->memory + (ring->claim_at & (ring->size - 1)));
     record->size = (uint32_t)size;
     record->padding = 0;
     ring->tail_next = ring->claim_at + salvo_ring_record_size(size);
@@ -142,7 +145,8 @@ static inline void *salvo_ring_peek(struct salvo_ring *ring, uint32_t *ret_size)
             *ret_size = record->size;
             return record + 1;
         }
-        ring->head_next += salvo_ring_record_size(record->size); /* at most once: never two in a row */
+        ring->head_next +=
+            salvo_ring_record_size(record->size); /* at most once: never two in a row */
     }
 }
 

@@ -1,10 +1,11 @@
 /* Route snapshots and availability words: what control lets lanes know of the cluster.
  *
- * A snapshot is immutable once published. Control builds it (control/route_build.c), stores its address
- * in each lane's `route_published`, and frees an old one when every lane has moved on (`route_seen`, or
- * asleep). A lane loads the pointer once a turn and keeps nothing of it across turns but small integers:
- * topic, broker and queue numbers, which are not used again while anything refers to them. Topics that
- * did not change are shared with the snapshot before, templates included. */
+ * A snapshot is immutable once published. Control builds it (control/route_build.c), stores its
+ * address in each lane's `route_published`, and frees an old one when every lane has moved on
+ * (`route_seen`, or asleep). A lane loads the pointer once a turn and keeps nothing of it across
+ * turns but small integers: topic, broker and queue numbers, which are not used again while
+ * anything refers to them. Topics that did not change are shared with the snapshot before,
+ * templates included. */
 #pragma once
 
 #include "base/base.h"
@@ -12,8 +13,8 @@
 #include "dataplane/net.h"
 
 #define SALVO_BROKER_NONE UINT32_MAX
-#define SALVO_QUEUE_NONE UINT32_MAX
-#define SALVO_TOPIC_NONE UINT32_MAX
+#define SALVO_QUEUE_NONE  UINT32_MAX
+#define SALVO_TOPIC_NONE  UINT32_MAX
 
 /* Templates differ in what cannot be patched: code and batch flag, and sysFlag. */
 enum salvo_template_kind {
@@ -25,8 +26,8 @@ enum salvo_template_kind {
 };
 
 struct salvo_route_queue {
-    uint32_t queue;   /* small number of (topic, broker, queueId), below queues_max */
-    uint32_t broker;  /* small number of the broker, below brokers_max */
+    uint32_t queue;  /* small number of (topic, broker, queueId), below queues_max */
+    uint32_t broker; /* small number of the broker, below brokers_max */
     int32_t queueId;
     const struct salvo_send_template *templates; /* SALVO_TEMPLATE_KINDS of them */
 };
@@ -43,7 +44,8 @@ struct salvo_route_topic {
     enum salvo_route_state state;
     uint32_t topic;
     /* What the general writer needs for a message that no template fits (a flag was set). */
-    const struct salvo_send_fields *fields; /* all but queueId, properties, times; brokerName by broker */
+    const struct salvo_send_fields
+        *fields; /* all but queueId, properties, times; brokerName by broker */
     uint32_t queues_count;
     uint32_t brokers_count; /* distinct brokers among the queues */
     struct salvo_route_queue queues[];
@@ -51,16 +53,17 @@ struct salvo_route_topic {
 
 struct salvo_route_broker {
     bool used;
-    bool has_endpoint;    /* the master's address is known and resolved */
-    uint32_t generation;  /* goes up when the endpoint changes: the connection is made anew */
+    bool has_endpoint;   /* the master's address is known and resolved */
+    uint32_t generation; /* goes up when the endpoint changes: the connection is made anew */
     struct salvo_endpoint endpoint;
-    const char *name;     /* brokerName */
+    const char *name; /* brokerName */
 };
 
 struct salvo_route {
     uint64_t epoch; /* 1, 2, 3... */
     uint32_t topics_count;
-    const struct salvo_route_topic *const *topics; /* by topic number; NULL: as SALVO_ROUTE_UNKNOWN */
+    const struct salvo_route_topic *const
+        *topics; /* by topic number; NULL: as SALVO_ROUTE_UNKNOWN */
     uint32_t brokers_count;
     const struct salvo_route_broker *brokers; /* by broker number */
     /* The empty heartbeat that keeps a data connection alive: a whole frame with ten-digit opaque 0

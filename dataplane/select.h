@@ -1,6 +1,6 @@
-/* Queue choice. TopicPublishInfo.selectOneMessageQueue and MQFaultStrategy: round robin, away from the
- * broker that just failed, in passes: available, reachable, any. A connection that is full or not up is
- * passed over. Owner: one lane. */
+/* Queue choice. TopicPublishInfo.selectOneMessageQueue and MQFaultStrategy: round robin, away from
+ * the broker that just failed, in passes: available, reachable, any. A connection that is full or
+ * not up is passed over. Owner: one lane. */
 #pragma once
 
 #include "base/random.h"

@@ -9,8 +9,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* Bodies above this are compressed by commit on the submitter's thread, so that nothing overtakes and
- * no lane is held up: 16 KiB is 30 us of ISA-L, the most that a lane may spend on one message. */
+/* Bodies above this are compressed by commit on the submitter's thread, so that nothing overtakes
+ * and no lane is held up: 16 KiB is 30 us of ISA-L, the most that a lane may spend on one message.
+ */
 #define SUBMITTER_COMPRESS_HERE SALVO_KIB(16)
 
 static size_t submitter_scratch_size(const struct salvo_submitter_conf *conf)
@@ -125,8 +126,7 @@ int salvo_submitter_claim(struct salvo_submitter *s, uint32_t topic, size_t size
     slot->budget_ns = s->conf.timeout_ns;
     slot->shard_hash = 0;
     m->slot = slot;
-    m->properties =
-        salvo_writer_over(salvo_slot_properties(slot), SALVO_PROPERTIES_SIZE_MAX);
+    m->properties = salvo_writer_over(salvo_slot_properties(slot), SALVO_PROPERTIES_SIZE_MAX);
     m->error = NULL;
     m->has_id = false;
     *ret_msg = m;
@@ -210,7 +210,10 @@ int salvo_submitter_commit(struct salvo_msg *m, size_t size, uint64_t cookie)
     at = m->properties.at; /* the claim has 256 bytes more than the writer may use */
     submitter_write_id(s, m, &at);
     if (SALVO_UNLIKELY(slot->flags & SALVO_SLOT_NO_WAIT)) {
-        memcpy(at, "WAIT\x01" "false\x02", 11);
+        memcpy(at,
+               "WAIT\x01"
+               "false\x02",
+               11);
         at += 11;
     }
     slot->properties_size = (uint32_t)(at - m->properties.start);
@@ -239,8 +242,8 @@ void salvo_submitter_abort(struct salvo_msg *m)
     m->slot = NULL;
 }
 
-/* Nothing there: the descriptor is emptied, armed, and the ring looked at once more, so that a result
- * that came in between is seen. */
+/* Nothing there: the descriptor is emptied, armed, and the ring looked at once more, so that a
+ * result that came in between is seen. */
 static const struct salvo_result_slot *submitter_arm(struct salvo_submitter *s)
 {
     const struct salvo_result_slot *result;
@@ -275,10 +278,9 @@ void salvo_submitter_result_done(struct salvo_submitter *s, const struct salvo_r
 {
     if (SALVO_UNLIKELY(result->detail != 0))
         /* Release: pairs with the acquire in salvo_submitter_detail; the text has been read. */
-        atomic_store_explicit(
-            &s->details_polled,
-            atomic_load_explicit(&s->details_polled, memory_order_relaxed) + 1,
-            memory_order_release);
+        atomic_store_explicit(&s->details_polled,
+                              atomic_load_explicit(&s->details_polled, memory_order_relaxed) + 1,
+                              memory_order_release);
     salvo_ring_advance(&s->results, sizeof(*result));
     s->polled++;
 }

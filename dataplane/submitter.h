@@ -3,8 +3,8 @@
  *   submitting thread --- messages (struct salvo_slot, body, properties) ---> lane
  *   submitting thread <--- results (struct salvo_result_slot) ---------------- lane
  *
- * A submitter never has more messages out than its results ring has room for, so giving a result cannot
- * fail: `claim` is where pressure shows, and nowhere else. */
+ * A submitter never has more messages out than its results ring has room for, so giving a result
+ * cannot fail: `claim` is where pressure shows, and nowhere else. */
 #pragma once
 
 #include "codec/compress.h"
@@ -36,7 +36,7 @@ struct salvo_slot {
     int32_t flag;
     uint64_t cookie;
     int64_t budget_ns;
-    int64_t deadline_ns;  /* mono */
+    int64_t deadline_ns; /* mono */
     uint32_t shard_hash;
     uint8_t id[SALVO_ID_SIZE];
 };
@@ -65,7 +65,8 @@ struct salvo_result_slot {
     uint8_t code;   /* enum salvo_code */
     uint8_t stored; /* enum salvo_stored */
     uint8_t tries;
-    uint8_t has_offset; /* 1: offsets and store address; 2: offsets, the detail is the offset id (IPv6) */
+    uint8_t has_offset;  /* 1: offsets and store address; 2: offsets, the detail is the offset id
+                            (IPv6) */
     int16_t broker_code; /* response codes are below 2,000 */
     uint16_t store_port; /* as in the offset message id */
     int32_t queueId;
@@ -165,7 +166,8 @@ void salvo_submitter_deinit(struct salvo_submitter *s);
 /* Takes a free submitter for a lane: true when it was free. Thread: any. */
 bool salvo_submitter_take(struct salvo_submitter *s, struct salvo_lane_port *port);
 
-/* --- submitting thread: what salvo.h promises -------------------------------------------------------- */
+/* --- submitting thread: what salvo.h promises
+ * -------------------------------------------------------- */
 
 int salvo_submitter_claim(struct salvo_submitter *s, uint32_t topic, size_t size_max,
                           struct salvo_msg **ret_msg);
@@ -178,7 +180,8 @@ const struct salvo_result_slot *salvo_submitter_result(struct salvo_submitter *s
 void salvo_submitter_result_done(struct salvo_submitter *s, const struct salvo_result_slot *result);
 void salvo_submitter_results_release(struct salvo_submitter *s);
 
-/* --- lane --------------------------------------------------------------------------------------------- */
+/* --- lane
+ * --------------------------------------------------------------------------------------------- */
 
 /* Room for one result; never fails. Commit follows. */
 struct salvo_result_slot *salvo_submitter_result_claim(struct salvo_submitter *s);

@@ -1,0 +1,239 @@
+/* Open batches into frames, and what an ordered message has to wait for. */
+#include "dataplane/lane_internal.h"
+
+#include <string.h>
+
+/* A batch request's own properties: brokers 4.8.0 to 5.3.3 add them to each item, so no UNIQ_KEY.
+ */
+const char salvo_lane_wait_true[] = "WAIT\x01true\x02";
+const char salvo_lane_wait_false[] = "WAIT\x01"
+                                     "false\x02";
+
+/* A batch of one is sent as a single message; its item says where body and properties are. */
+static struct salvo_lane_payload lane_batch_payload(const struct salvo_batch *batch,
+                                                    bool *ret_single)
+{
+    bool no_wait = (batch->key.flags & SALVO_BATCH_NO_WAIT) != 0;
+    const char *wait = no_wait ? salvo_lane_wait_false : salvo_lane_wait_true;
+    struct salvo_reader r;
+    struct salvo_batch_item item;
+
+    *ret_single = batch->count == 1;
+    if (!*ret_single)
+        return (struct salvo_lane_payload){
+            .properties = (const uint8_t *)wait,
+            .properties_size = (uint32_t)strlen(wait),
+            .body = batch->bytes,
+            .body_size = batch->used,
+        };
+    r = salvo_reader_over(batch->bytes, batch->used);
+    if (salvo_batch_item_read(&r, &item) != 0)
+        salvo_unreachable();
+    return (struct salvo_lane_payload){
+        .properties = item.properties,
+        .properties_size = item.properties_size,
+        .body = item.body,
+        .body_size = item.body_size,
+    };
+}
+
+static struct salvo_request *lane_batch_request(struct salvo_lane *lane,
+                                                const struct salvo_batch *batch, bool single)
+{
+    struct salvo_request *request = salvo_request_take(&lane->inflight);
+
+    request->flags = (uint16_t)(batch->key.flags & ~SALVO_BATCH_NO_WAIT);
+    if (!single)
+        request->flags |= SALVO_REQUEST_BATCH;
+    if (batch->key.flags & SALVO_BATCH_NO_WAIT)
+        request->flags |= SALVO_REQUEST_NO_WAIT;
+    request->item_first = batch->item_first;
+    request->items_count = batch->count;
+    request->topic = batch->key.topic;
+    request->queue = batch->key.queue;
+    request->budget_ns = batch->deadline_ns;
+    request->try_ms = salvo_lane_try_ms(lane, batch->key.budget_ns);
+    request->flag = single ? batch->flag : 0;
+    if (!single)
+        lane_count(lane, SALVO_LANE_BATCHES_CLOSED, 1);
+    return request;
+}
+
+/* Puts an open ordered batch into its queue's line. False: no room, later. */
+static bool lane_batch_to_line(struct salvo_lane *lane, struct salvo_batch *batch)
+{
+    bool single;
+    struct salvo_lane_payload payload = lane_batch_payload(batch, &single);
+    struct salvo_request *request;
+
+    if (lane->inflight.free_count < 2)
+        return false;
+    request = lane_batch_request(lane, batch, single);
+    if (!salvo_lane_park(lane, request, payload.properties, payload.properties_size, payload.body,
+                         payload.body_size, false)) {
+        salvo_request_free(&lane->inflight, request);
+        return false;
+    }
+    salvo_wheel_add(&lane->inflight, request, request->budget_ns);
+    salvo_lane_line_add(lane, request);
+    return true;
+}
+
+/* An ordered message that cannot join an open batch of its queue stands behind it: every such batch
+ * but `joins` moves into the line first. False: no room, later. */
+bool salvo_lane_order_before(struct salvo_lane *lane, uint32_t queue,
+                             const struct salvo_batch *joins)
+{
+    for (uint32_t i = 0; i < lane->batches.count;) {
+        struct salvo_batch *batch = &lane->batches.open[i];
+
+        if (batch == joins || batch->key.queue != queue ||
+            (batch->key.flags & SALVO_REQUEST_ORDERED) == 0) {
+            i++;
+            continue;
+        }
+        if (!lane_batch_to_line(lane, batch))
+            return false;
+        salvo_batch_close(&lane->batches, batch);
+        if (joins != NULL && joins > batch)
+            joins--;
+    }
+    return true;
+}
+
+/* Into an open batch. */
+enum lane_take salvo_lane_batch_slot(struct salvo_lane *lane, struct salvo_submitter *s,
+                                     struct salvo_slot *slot, uint32_t flags, uint32_t queue,
+                                     const uint8_t *body, uint32_t body_size, int64_t now_ns)
+{
+    struct salvo_batch_key key = {
+        .topic = slot->topic,
+        .queue = queue,
+        .flags = flags | ((slot->flags & SALVO_SLOT_NO_WAIT) ? SALVO_BATCH_NO_WAIT : 0),
+        .budget_ns = slot->budget_ns,
+    };
+    struct salvo_batch_item item = {
+        .flag = slot->flag,
+        .body = body,
+        .body_size = body_size,
+        .properties = salvo_slot_properties(slot),
+        .properties_size = (uint16_t)slot->properties_size,
+    };
+    struct salvo_batch *batch = salvo_batch_find(&lane->batches, &key);
+    uint32_t index;
+
+    if ((flags & SALVO_REQUEST_ORDERED) && !salvo_lane_order_before(lane, queue, batch))
+        return LANE_SHORT;
+    batch = salvo_batch_find(&lane->batches, &key); /* others may have closed in front of it */
+    if (batch == NULL || !salvo_batch_add(&lane->batches, batch, &item)) {
+        if (batch != NULL && (flags & SALVO_REQUEST_ORDERED) &&
+            !salvo_lane_order_before(lane, queue, NULL))
+            return LANE_SHORT;
+        if (lane->batches.count == lane->conf.batch.open_max) {
+            lane->batches.open[0].full = true; /* the oldest closes */
+            return LANE_SHORT;
+        }
+        batch = salvo_batch_open(&lane->batches, &key, now_ns, slot->deadline_ns);
+        if (!salvo_batch_add(&lane->batches, batch, &item))
+            salvo_unreachable(); /* an item that fits no batch is sent alone */
+    }
+    index = salvo_lane_item(lane, s, slot);
+    if (batch->item_last == SALVO_ITEM_NONE)
+        batch->item_first = index;
+    else
+        lane->inflight.items[batch->item_last].next = index;
+    batch->item_last = index;
+    return LANE_TAKEN;
+}
+
+/* Sends the batch, or lets it wait in its line. False: it stays open for now. */
+static bool lane_send_batch(struct salvo_lane *lane, struct salvo_batch *batch, int64_t now_ns)
+{
+    const struct salvo_route_topic *topic = lane_topic(lane, batch->key.topic);
+    bool ordered = (batch->key.flags & SALVO_REQUEST_ORDERED) != 0;
+    const struct salvo_route_queue *queue = NULL;
+    struct salvo_request *request;
+    struct salvo_lane_payload payload;
+    uint32_t index;
+    bool single;
+
+    if (topic == NULL || topic->state != SALVO_ROUTE_GOOD) {
+        salvo_lane_want_route(lane, batch->key.topic, now_ns);
+        return false;
+    }
+    if (lane->inflight.free_count < 2)
+        return false;
+    payload = lane_batch_payload(batch, &single);
+    if (batch->key.queue != SALVO_QUEUE_NONE) {
+        queue = salvo_lane_find_queue(topic, batch->key.queue);
+        if (queue != NULL && salvo_select_check(&lane->conns[queue->broker], lane->chunks_share))
+            queue = NULL;
+    } else if (salvo_select_queue(&lane->select, topic, lane->conns, lane->conf.availability,
+                                  lane->chunks_share, SALVO_BROKER_NONE, now_ns, &index) == 0) {
+        queue = &topic->queues[index];
+    }
+    if (ordered && lane->lines[batch->key.queue].busy != SALVO_REQUEST_NONE) {
+        /* Behind others: it goes on gathering while it can, and makes room when it cannot. */
+        return batch->full && lane_batch_to_line(lane, batch);
+    }
+    if (queue == NULL ||
+        !salvo_lane_chunks_suffice(
+            lane, queue->broker,
+            salvo_lane_size_bound(lane, payload.properties_size, payload.body_size), false))
+        return false;
+    request = lane_batch_request(lane, batch, single);
+    salvo_lane_encode(lane, request, topic, queue, &payload, now_ns);
+    if (ordered)
+        lane->lines[batch->key.queue].busy = salvo_inflight_index(&lane->inflight, request);
+    return true;
+}
+
+/* Time is up for what was never sent: each message gets its result. */
+static void lane_fail_batch(struct salvo_lane *lane, struct salvo_batch *batch, int64_t now_ns)
+{
+    const struct salvo_route_topic *topic = lane_topic(lane, batch->key.topic);
+    bool routed = topic != NULL && topic->state == SALVO_ROUTE_GOOD;
+    bool stopped = now_ns < batch->deadline_ns;
+    struct salvo_lane_end end = {
+        .code = stopped  ? SALVO_UNSENT_STOPPED
+                : routed ? SALVO_TIMED_OUT_UNSENT
+                         : SALVO_NO_ROUTE,
+        .stored = SALVO_STORED_NO,
+        .detail = stopped || routed ? NULL : salvo_lane_route_trouble(topic),
+    };
+
+    while (batch->item_first != SALVO_ITEM_NONE) {
+        uint32_t item = batch->item_first;
+
+        batch->item_first = lane->inflight.items[item].next;
+        salvo_lane_finish_item(lane, item, &end, now_ns);
+    }
+}
+
+/* Whether a batch should go now: full, due, or nothing more can come to it this turn. */
+static bool lane_batch_ready(const struct salvo_lane *lane, const struct salvo_batch *batch,
+                             int64_t now_ns)
+{
+    return batch->full || now_ns >= batch->due_ns || lane->drain_at_ns != INT64_MAX ||
+           (lane->conf.batch.mode == SALVO_BATCH_MODE_NATURAL && !lane->ring_has_more);
+}
+
+int salvo_lane_send_batches(struct salvo_lane *lane, int64_t now_ns)
+{
+    int work = 0;
+
+    for (uint32_t i = 0; i < lane->batches.count;) {
+        struct salvo_batch *batch = &lane->batches.open[i];
+
+        if (now_ns >= SALVO_MIN(batch->deadline_ns, lane->drain_at_ns)) {
+            lane_fail_batch(lane, batch, now_ns);
+        } else if (!lane_batch_ready(lane, batch, now_ns) ||
+                   !lane_send_batch(lane, batch, now_ns)) {
+            i++;
+            continue;
+        }
+        salvo_batch_close(&lane->batches, batch);
+        work++;
+    }
+    return work;
+}

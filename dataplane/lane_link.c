@@ -1,0 +1,397 @@
+/* A lane's connections, the streams it carries for control, and what it tells control. */
+#include "dataplane/lane_internal.h"
+
+#include <errno.h>
+
+/* Reconnecting: at once after a good connection, then doubling to a second, with a quarter of
+ * jitter. */
+#define LANE_BACKOFF_NS_MIN (10 * SALVO_NS_PER_MS)
+#define LANE_BACKOFF_NS_MAX SALVO_NS_PER_S
+/* A topic's route is asked for again while messages wait for it. */
+#define LANE_ROUTE_ASK_NS (100 * SALVO_NS_PER_MS)
+
+/* --- events to control
+ * -------------------------------------------------------------------------------- */
+
+bool salvo_lane_tell(struct salvo_lane *lane, struct salvo_event *event)
+{
+    void *slot;
+
+    event->lane_index = lane->conf.lane_index;
+    if (salvo_ring_claim(&lane->port.events, sizeof(*event), &slot)) {
+        lane_count(lane, SALVO_LANE_EVENTS_DROPPED, 1);
+        return false;
+    }
+    *(struct salvo_event *)slot = *event;
+    salvo_ring_commit(&lane->port.events, sizeof(*event));
+    salvo_ring_publish(&lane->port.events);
+    if (lane->conf.control_net == NULL || event->kind == SALVO_EVENT_OUTCOME)
+        return true;
+    /* Our store of the tail before our load of asleep; pairs with the fence in control's sleep. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(lane->conf.control_asleep, memory_order_relaxed) != 0)
+        salvo_net_wake(lane->conf.control_net);
+    return true;
+}
+
+bool salvo_lane_events_room(struct salvo_lane *lane)
+{
+    void *slot;
+    uint64_t size =
+        salvo_ring_record_size(sizeof(struct salvo_event)) * SALVO_LANE_EVENTS_PER_CYCLE;
+
+    if (salvo_ring_claim(&lane->port.events, size, &slot))
+        return false;
+    salvo_ring_abort(&lane->port.events);
+    return true;
+}
+
+void salvo_lane_want_route(struct salvo_lane *lane, uint32_t topic, int64_t now_ns)
+{
+    struct salvo_event event = {.kind = SALVO_EVENT_ROUTE_WANTED, .topic = topic};
+
+    if (now_ns - lane->route_wanted_ns[topic] < LANE_ROUTE_ASK_NS)
+        return;
+    if (salvo_lane_tell(lane, &event))
+        lane->route_wanted_ns[topic] = now_ns;
+}
+
+void salvo_lane_outcome(struct salvo_lane *lane, uint32_t broker, enum salvo_outcome outcome,
+                        int32_t code, int64_t latency_ns)
+{
+    struct salvo_event event = {
+        .kind = SALVO_EVENT_OUTCOME,
+        .broker = broker,
+        .outcome = outcome,
+        .code = code,
+        .latency_ns = latency_ns,
+    };
+    struct salvo_conn *conn = &lane->conns[broker];
+
+    if (lane->route == NULL || !lane->route->outcomes_wanted)
+        return;
+    /* Good and fast is the rule: one in 1,024 is told, so that a penalty of old can be cleared. */
+    if (outcome == SALVO_OUTCOME_GOOD && latency_ns < 50 * SALVO_NS_PER_MS &&
+        (conn->outcomes_untold++ & 1023) != 0)
+        return;
+    salvo_lane_tell(lane, &event);
+}
+
+/* --- connections
+ * -------------------------------------------------------------------------------------- */
+
+void salvo_lane_touch(struct salvo_lane *lane, uint32_t broker)
+{
+    if (lane->conns[broker].touched)
+        return;
+    lane->conns[broker].touched = true;
+    lane->touched[lane->touched_count++] = broker;
+}
+
+static void lane_close(struct salvo_lane *lane, struct salvo_conn *conn)
+{
+    if (conn->closing || (conn->state != SALVO_CONN_UP && conn->state != SALVO_CONN_CONNECTING))
+        return;
+    conn->closing = true;
+    salvo_net_close(lane->net, conn->link);
+}
+
+void salvo_lane_frame_error(struct salvo_lane *lane, uint32_t broker, const char *why)
+{
+    struct salvo_event event = {.kind = SALVO_EVENT_FRAME_ERROR, .broker = broker, .text = why};
+
+    lane_count(lane, SALVO_LANE_FRAMES_BAD, 1);
+    salvo_lane_tell(lane, &event);
+    lane_close(lane, &lane->conns[broker]);
+}
+
+static void lane_back_off(struct salvo_lane *lane, struct salvo_conn *conn, int64_t now_ns)
+{
+    conn->backoff_ns = SALVO_CLAMP(conn->backoff_ns * 2, LANE_BACKOFF_NS_MIN, LANE_BACKOFF_NS_MAX);
+    conn->attempt_at_ns =
+        now_ns + conn->backoff_ns -
+        (int64_t)salvo_random_below(&lane->random, (uint64_t)conn->backoff_ns / 4);
+    lane->tend_at_ns = SALVO_MIN(lane->tend_at_ns, conn->attempt_at_ns);
+}
+
+static void lane_connect(struct salvo_lane *lane, uint32_t broker,
+                         const struct salvo_route_broker *to, int64_t now_ns)
+{
+    struct salvo_conn *conn = &lane->conns[broker];
+    int r = salvo_net_connect(lane->net, &to->endpoint, lane->conf.connect_timeout_ns, broker,
+                              &conn->link);
+
+    if (r) {
+        lane_count(lane, SALVO_LANE_CONNECTS_FAILED, 1);
+        lane_back_off(lane, conn, now_ns);
+        return;
+    }
+    conn->state = SALVO_CONN_CONNECTING;
+    conn->generation = to->generation;
+    conn->closing = false;
+    conn->draining = false;
+}
+
+/* Looks after one broker; *at is lowered to when it wants to be looked after again. */
+static void lane_tend_broker(struct salvo_lane *lane, uint32_t broker, int64_t now_ns, int64_t *at)
+{
+    struct salvo_conn *conn = &lane->conns[broker];
+    const struct salvo_route_broker *to = lane->route != NULL && broker < lane->route->brokers_count
+                                              ? &lane->route->brokers[broker]
+                                              : NULL;
+    struct salvo_event dropped = {.kind = SALVO_EVENT_BROKER_DROPPED, .broker = broker};
+    int64_t heartbeat_ns;
+
+    conn->wanted = to != NULL && to->used && to->has_endpoint && !conn->dropping;
+    if (conn->state == SALVO_CONN_UP) {
+        if (!conn->wanted || conn->generation != to->generation)
+            conn->draining = true;
+        if (conn->draining && conn->inflight == 0)
+            lane_close(lane, conn);
+        heartbeat_ns = conn->last_sent_ns + lane->conf.heartbeat_ns;
+        if (!conn->draining && now_ns >= heartbeat_ns) {
+            conn->last_sent_ns = now_ns;
+            heartbeat_ns = now_ns + lane->conf.heartbeat_ns;
+            salvo_lane_send_heartbeat(lane, broker, now_ns);
+        }
+        *at = SALVO_MIN(*at, heartbeat_ns);
+    } else if (conn->state == SALVO_CONN_DOWN && conn->wanted) {
+        if (now_ns >= conn->attempt_at_ns)
+            lane_connect(lane, broker, to, now_ns);
+        if (conn->state == SALVO_CONN_DOWN)
+            *at = SALVO_MIN(*at, conn->attempt_at_ns);
+    } else if (conn->state == SALVO_CONN_DOWN && conn->dropping) {
+        if (salvo_lane_tell(lane, &dropped))
+            conn->dropping = false;
+        else
+            *at = now_ns + SALVO_NS_PER_MS;
+    }
+}
+
+void salvo_lane_tend(struct salvo_lane *lane, int64_t now_ns)
+{
+    int64_t at = INT64_MAX;
+    uint32_t used = 0;
+
+    lane->tend_at_ns = INT64_MAX;
+    for (uint32_t i = 0; i < lane->conf.brokers_max; i++) {
+        lane_tend_broker(lane, i, now_ns, &at);
+        used += lane->conns[i].wanted;
+    }
+    lane->tend_at_ns = SALVO_MIN(lane->tend_at_ns, at);
+    /* One silent broker may hold its share of the chunks and no more. */
+    lane->chunks_share = (lane->chunks.chunks_max - lane->chunks.reserve) / SALVO_MAX(used, 1u);
+}
+
+/* --- what the network says
+ * ---------------------------------------------------------------------------- */
+
+static void lane_on_up(struct salvo_lane *lane, uint32_t broker, int64_t now_ns)
+{
+    struct salvo_conn *conn = &lane->conns[broker];
+    struct salvo_event event = {.kind = SALVO_EVENT_CONNECTION_UP, .broker = broker};
+
+    if (conn->closing)
+        return; /* closed while it came up: DOWN follows */
+    salvo_assert(conn->state == SALVO_CONN_CONNECTING);
+    conn->state = SALVO_CONN_UP;
+    conn->window = conn->silent ? 1 : conn->window_max;
+    conn->last_sent_ns = now_ns;
+    conn->answered_ns = now_ns;
+    conn->silent_since_ns = now_ns;
+    lane->waiting_dirty = true;
+    lane->tend_at_ns = now_ns;
+    lane_count(lane, SALVO_LANE_CONNECTIONS_OPENED, 1);
+    lane_count(lane, SALVO_LANE_CONNECTIONS_UP, 1);
+    salvo_lane_tell(lane, &event);
+}
+
+static void lane_on_down(struct salvo_lane *lane, uint32_t broker, const struct salvo_net_event *e,
+                         int64_t now_ns)
+{
+    struct salvo_conn *conn = &lane->conns[broker];
+    struct salvo_event event = {
+        .kind = SALVO_EVENT_CONNECTION_DOWN,
+        .broker = broker,
+        .down = e->down.reason,
+        .code = e->down.code,
+    };
+
+    if (conn->state == SALVO_CONN_UP) {
+        lane_count(lane, SALVO_LANE_CONNECTIONS_UP, UINT64_MAX); /* a gauge: one less */
+        if (!conn->closing) {
+            lane_count(lane, SALVO_LANE_CONNECTIONS_LOST, 1);
+            salvo_lane_outcome(lane, broker, SALVO_OUTCOME_CONNECTION_LOST, e->down.code, 0);
+        }
+    } else if (!conn->closing) {
+        lane_count(lane, SALVO_LANE_CONNECTS_FAILED, 1);
+        salvo_lane_outcome(lane, broker, SALVO_OUTCOME_CONNECTION_LOST, e->down.code, 0);
+    }
+    if (conn->answered)
+        conn->backoff_ns = 0;
+    lane_back_off(lane, conn, now_ns);
+    salvo_lane_on_down(lane, broker, e->down.handed_over, now_ns);
+    salvo_lane_tell(lane, &event);
+}
+
+static void lane_stream_push(struct salvo_lane *lane, struct salvo_lane_stream *stream)
+{
+    struct salvo_range range = {stream->bytes + stream->taken, stream->size - stream->taken};
+    size_t n;
+
+    if (!stream->up || stream->blocked || range.size == 0)
+        return;
+    n = salvo_net_send(lane->net, stream->link, &range, 1);
+    stream->taken += n;
+    stream->blocked = n < range.size;
+}
+
+/* Passes a net event of a stream on to control; there is room in the ring for a turn's worth of
+ * them. */
+static void lane_on_stream(struct salvo_lane *lane, const struct salvo_net_event *e)
+{
+    uint32_t number = (uint32_t)e->cookie;
+    struct salvo_lane_stream *stream = &lane->streams[number];
+    struct salvo_event event = {.stream = number};
+
+    switch (e->kind) {
+    case SALVO_NET_UP:
+        stream->up = true;
+        event.kind = SALVO_EVENT_STREAM_UP;
+        break;
+    case SALVO_NET_DATA:
+        event.kind = SALVO_EVENT_STREAM_BYTES;
+        event.bytes = e->data.bytes;
+        event.size = e->data.size;
+        event.buffer = e->data.buffer;
+        break;
+    case SALVO_NET_RELEASED:
+        stream->blocked = false;
+        lane_stream_push(lane, stream);
+        event.kind = SALVO_EVENT_STREAM_RELEASED;
+        event.size = e->released.bytes;
+        if (event.size == 0)
+            return;
+        break;
+    case SALVO_NET_DOWN:
+        stream->up = false;
+        stream->down = e->down.reason;
+        stream->code = e->down.code;
+        return; /* CLOSED is told when nothing refers to control's memory any more */
+    case SALVO_NET_GONE:
+        event.kind = SALVO_EVENT_STREAM_CLOSED;
+        event.down = stream->down;
+        event.code = stream->code;
+        *stream = (struct salvo_lane_stream){0};
+        break;
+    default:
+        salvo_unreachable();
+    }
+    if (!salvo_lane_tell(lane, &event))
+        salvo_unreachable(); /* the turn began with room for all it may tell */
+}
+
+void salvo_lane_on_event(struct salvo_lane *lane, const struct salvo_net_event *e, int64_t now_ns)
+{
+    uint32_t broker = (uint32_t)e->cookie;
+    struct salvo_conn *conn;
+
+    if (e->cookie & SALVO_LANE_STREAM_COOKIE) {
+        lane_on_stream(lane, e);
+        return;
+    }
+    salvo_assert(broker < lane->conf.brokers_max);
+    conn = &lane->conns[broker];
+    switch (e->kind) {
+    case SALVO_NET_UP:
+        lane_on_up(lane, broker, now_ns);
+        return;
+    case SALVO_NET_DATA:
+        salvo_lane_on_data(lane, broker, e->data.bytes, e->data.size, now_ns);
+        salvo_net_give_back(lane->net, e->data.buffer);
+        if (conn->draining && conn->inflight == 0)
+            lane->tend_at_ns = now_ns;
+        return;
+    case SALVO_NET_RELEASED:
+        salvo_conn_released(conn, &lane->chunks, e->released.bytes);
+        if (conn->state == SALVO_CONN_UP)
+            salvo_lane_touch(lane, broker);
+        return;
+    case SALVO_NET_DOWN:
+        lane_on_down(lane, broker, e, now_ns);
+        return;
+    case SALVO_NET_GONE:
+        salvo_conn_gone(conn, &lane->chunks);
+        lane->tend_at_ns = now_ns;
+        return;
+    case SALVO_NET_ACCEPTED:
+        break;
+    }
+    salvo_unreachable();
+}
+
+/* --- commands
+ * ----------------------------------------------------------------------------------------- */
+
+static void lane_stream_open(struct salvo_lane *lane, const struct salvo_command *command)
+{
+    struct salvo_lane_stream *stream = &lane->streams[command->stream];
+    struct salvo_event closed = {
+        .kind = SALVO_EVENT_STREAM_CLOSED,
+        .stream = command->stream,
+        .down = SALVO_NET_DOWN_ERROR,
+    };
+    int r;
+
+    salvo_assert(!stream->used);
+    r = salvo_net_connect(lane->net, &command->endpoint, command->timeout_ns,
+                          SALVO_LANE_STREAM_COOKIE | command->stream, &stream->link);
+    if (r == 0) {
+        stream->used = true;
+        return;
+    }
+    closed.code = -r;
+    salvo_lane_tell(lane, &closed);
+}
+
+void salvo_lane_on_command(struct salvo_lane *lane, const struct salvo_command *command,
+                           int64_t now_ns)
+{
+    struct salvo_lane_stream *stream;
+
+    if (command->kind >= SALVO_COMMAND_STREAM_OPEN)
+        salvo_assert(command->stream < lane->conf.streams_max);
+    switch (command->kind) {
+    case SALVO_COMMAND_DRAIN:
+        lane->drain_at_ns = command->deadline_ns;
+        lane->drained_wanted = true;
+        return;
+    case SALVO_COMMAND_BROKER_DROP:
+        salvo_assert(command->broker < lane->conf.brokers_max);
+        lane->conns[command->broker].dropping = true;
+        lane->tend_at_ns = now_ns;
+        return;
+    case SALVO_COMMAND_STREAM_OPEN:
+        lane_stream_open(lane, command);
+        return;
+    case SALVO_COMMAND_STREAM_SEND:
+        stream = &lane->streams[command->stream];
+        if (!stream->up)
+            return; /* CLOSED is on its way, and gives the memory back */
+        salvo_assert(stream->taken == stream->size); /* one at a time: the next after RELEASED */
+        stream->bytes = command->bytes;
+        stream->size = command->size;
+        stream->taken = 0;
+        lane_stream_push(lane, stream);
+        return;
+    case SALVO_COMMAND_STREAM_GIVE_BACK:
+        salvo_net_give_back(lane->net, command->buffer);
+        return;
+    case SALVO_COMMAND_STREAM_CLOSE:
+        stream = &lane->streams[command->stream];
+        if (stream->used)
+            salvo_net_close(lane->net, stream->link);
+        return;
+    }
+    salvo_unreachable();
+}

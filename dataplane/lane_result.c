@@ -1,0 +1,407 @@
+/* Results, and the lines of ordered messages behind them. */
+#include "dataplane/lane_internal.h"
+
+#include <string.h>
+
+/* --- results
+ * ------------------------------------------------------------------------------------------ */
+
+/* Puts the submitter on this turn's list. */
+static void lane_dirty(struct salvo_lane *lane, struct salvo_submitter *s)
+{
+    if (s->results_dirty)
+        return;
+    s->next_dirty = lane->dirty_first;
+    lane->dirty_first = s->conf.index;
+}
+
+void salvo_lane_publish_results(struct salvo_lane *lane)
+{
+    while (lane->dirty_first != UINT32_MAX) {
+        struct salvo_submitter *s = &lane->conf.submitters[lane->dirty_first];
+
+        lane->dirty_first = s->next_dirty;
+        salvo_submitter_results_publish(s);
+    }
+}
+
+static enum salvo_lane_counter lane_code_counter(enum salvo_code code)
+{
+    switch (code) {
+    case SALVO_OK:
+    case SALVO_OK_FLUSH_DISK_TIMEOUT:
+    case SALVO_OK_SLAVE_NOT_AVAILABLE:
+    case SALVO_OK_FLUSH_SLAVE_TIMEOUT:
+        return SALVO_LANE_MESSAGES_GOOD;
+    case SALVO_TIMED_OUT:
+    case SALVO_TIMED_OUT_UNSENT:
+        return SALVO_LANE_MESSAGES_TIMED_OUT;
+    case SALVO_UNSENT_STOPPED:
+    case SALVO_UNSENT_EARLIER_FAILED:
+        return SALVO_LANE_MESSAGES_UNSENT;
+    default:
+        return SALVO_LANE_MESSAGES_FAILED;
+    }
+}
+
+/* The fields every result has; the caller fills the rest and commits. */
+static struct salvo_result_slot *lane_result(struct salvo_lane *lane, struct salvo_submitter *s,
+                                             uint64_t cookie, const uint8_t id[SALVO_ID_SIZE],
+                                             enum salvo_code code, enum salvo_stored stored,
+                                             int64_t now_ns)
+{
+    struct salvo_result_slot *result;
+
+    lane_dirty(lane, s);
+    result = salvo_submitter_result_claim(s);
+    result->cookie = cookie;
+    result->code = (uint8_t)code;
+    result->stored = (uint8_t)stored;
+    result->tries = 0;
+    result->has_offset = 0;
+    result->broker_code = -1;
+    result->store_port = 0;
+    result->queueId = -1;
+    result->broker = UINT16_MAX;
+    result->detail = 0;
+    result->queue_offset = -1;
+    result->commit_log_offset = -1;
+    memcpy(result->id, id, SALVO_ID_SIZE);
+    result->store_ip = 0;
+    result->done_ns = now_ns;
+    lane_count(lane, lane_code_counter(code), 1);
+    return result;
+}
+
+void salvo_lane_finish_slot(struct salvo_lane *lane, struct salvo_submitter *s,
+                            const struct salvo_slot *slot, enum salvo_code code, const char *detail,
+                            int64_t now_ns)
+{
+    struct salvo_result_slot *result =
+        lane_result(lane, s, slot->cookie, slot->id, code, SALVO_STORED_NO, now_ns);
+
+    if (detail != NULL)
+        result->detail = salvo_submitter_detail(s, detail, strlen(detail));
+    salvo_submitter_result_commit(s);
+}
+
+static struct salvo_submitter *lane_item_submitter(struct salvo_lane *lane,
+                                                   const struct salvo_item *item)
+{
+    return &lane->conf.submitters[item->submitter];
+}
+
+void salvo_lane_finish_item(struct salvo_lane *lane, uint32_t index,
+                            const struct salvo_lane_end *end, int64_t now_ns)
+{
+    struct salvo_item *item = &lane->inflight.items[index];
+    struct salvo_submitter *s = lane_item_submitter(lane, item);
+    struct salvo_result_slot *result =
+        lane_result(lane, s, item->cookie, item->id, end->code, end->stored, now_ns);
+
+    if (end->detail != NULL)
+        result->detail = salvo_submitter_detail(s, end->detail, strlen(end->detail));
+    salvo_submitter_result_commit(s);
+    salvo_item_free(&lane->inflight, index);
+    lane->open--;
+}
+
+static int lane_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return -1;
+}
+
+/* `digits` hex digits, at most 16. False when one is none. */
+static bool lane_hex(const char *text, unsigned digits, uint64_t *ret_value)
+{
+    uint64_t value = 0;
+
+    for (unsigned i = 0; i < digits; i++) {
+        int digit = lane_hex_digit(text[i]);
+
+        if (digit < 0)
+            return false;
+        value = value << 4 | (uint64_t)digit;
+    }
+    *ret_value = value;
+    return true;
+}
+
+/* The next offset message id of a comma list into the result: | 4|16 ip | 4 port | 8 offset | in
+ * hex. */
+static void lane_result_offset_id(struct salvo_submitter *s, struct salvo_result_slot *result,
+                                  struct salvo_text *ids)
+{
+    const char *comma = ids->size == 0 ? NULL : memchr(ids->text, ',', ids->size);
+    uint32_t size = comma == NULL ? ids->size : (uint32_t)(comma - ids->text);
+    const char *text = ids->text;
+    uint64_t ip;
+    uint64_t port;
+    uint64_t offset;
+
+    ids->text += comma == NULL ? size : size + 1;
+    ids->size -= comma == NULL ? size : size + 1;
+    if (size == 32 && lane_hex(text, 8, &ip) && lane_hex(text + 8, 8, &port) &&
+        lane_hex(text + 16, 16, &offset)) {
+        result->store_ip = (uint32_t)ip;
+        result->store_port = (uint16_t)port;
+        result->commit_log_offset = (int64_t)offset;
+        result->has_offset = 1;
+    } else if (size == 56 && lane_hex(text + 40, 16, &offset)) {
+        result->commit_log_offset = (int64_t)offset;
+        result->detail = salvo_submitter_detail(s, text, size);
+        result->has_offset = 2;
+    }
+}
+
+static void lane_result_answer(struct salvo_submitter *s, struct salvo_result_slot *result,
+                               const struct salvo_send_answer *answer, uint32_t item,
+                               struct salvo_text *ids)
+{
+    result->broker_code = (int16_t)answer->code;
+    if (answer->has_offset) {
+        result->queueId = answer->queueId;
+        result->queue_offset = answer->queueOffset + item;
+        lane_result_offset_id(s, result, ids);
+    }
+    if (answer->remark.size != 0 && result->detail == 0)
+        result->detail = salvo_submitter_detail(s, answer->remark.text, answer->remark.size);
+}
+
+/* --- lines
+ * -------------------------------------------------------------------------------------------- */
+
+static bool lane_line_has_shard(const struct salvo_lane *lane, uint32_t items, uint32_t shard_hash)
+{
+    for (; items != SALVO_ITEM_NONE; items = lane->inflight.items[items].next)
+        if (lane->inflight.items[items].shard_hash == shard_hash)
+            return true;
+    return false;
+}
+
+static const struct salvo_lane_end lane_end_earlier_failed = {
+    .code = SALVO_UNSENT_EARLIER_FAILED,
+    .stored = SALVO_STORED_NO,
+    .detail = "an earlier message of its shard failed",
+};
+
+/* Takes the items whose shard is among `failed` out of a list of items and, in step, out of the
+ * batch body; each gets its result. The body is written to `to`. Returns the new size of the body.
+ */
+static uint32_t lane_drop_shards(struct salvo_lane *lane, uint32_t *items, uint32_t *items_count,
+                                 uint32_t failed, const uint8_t *body, uint32_t body_size,
+                                 uint8_t *to, int64_t now_ns)
+{
+    struct salvo_reader r = salvo_reader_over(body, body_size);
+    struct salvo_writer w = salvo_writer_over(to, body_size);
+    uint32_t *link = items;
+
+    while (*link != SALVO_ITEM_NONE) {
+        uint32_t index = *link;
+        struct salvo_batch_item item;
+        int code = salvo_batch_item_read(&r, &item);
+
+        salvo_assert(code == 0); /* we wrote it, an item for an item */
+        if (lane_line_has_shard(lane, failed, lane->inflight.items[index].shard_hash)) {
+            *link = lane->inflight.items[index].next;
+            (*items_count)--;
+            salvo_lane_finish_item(lane, index, &lane_end_earlier_failed, now_ns);
+            continue;
+        }
+        salvo_batch_item_write(&w, &item);
+        link = &lane->inflight.items[index].next;
+    }
+    salvo_assert(!w.failed);
+    return (uint32_t)salvo_writer_size(&w);
+}
+
+/* Parks a shorter batch body, from compress_scratch, with the properties every batch has. */
+static bool lane_park_batch(struct salvo_lane *lane, struct salvo_request *request, uint32_t size)
+{
+    const char *wait =
+        (request->flags & SALVO_REQUEST_NO_WAIT) ? salvo_lane_wait_false : salvo_lane_wait_true;
+
+    return salvo_lane_park(lane, request, (const uint8_t *)wait, (uint32_t)strlen(wait),
+                           lane->compress_scratch, size, true);
+}
+
+/* A waiting request of the line loses the items of failed shards, or ends when all are. */
+static void lane_line_fail_request(struct salvo_lane *lane, struct salvo_request *request,
+                                   uint32_t failed, int64_t now_ns)
+{
+    /* A batch that is being taken apart has lost its first items already. */
+    uint32_t skip = (request->flags & SALVO_REQUEST_SPLITTING) ? (uint32_t)request->sent_ns : 0;
+    struct salvo_request before;
+    const uint8_t *body;
+    uint32_t hits = 0;
+    uint32_t size;
+
+    for (uint32_t i = request->item_first; i != SALVO_ITEM_NONE; i = lane->inflight.items[i].next)
+        hits += lane_line_has_shard(lane, failed, lane->inflight.items[i].shard_hash);
+    if (hits == 0)
+        return;
+    if (hits == request->items_count || (request->flags & SALVO_REQUEST_BATCH) == 0) {
+        salvo_lane_line_remove(lane, request);
+        salvo_wheel_remove(&lane->inflight, request);
+        salvo_lane_finish(lane, request, &lane_end_earlier_failed, now_ns);
+        return;
+    }
+    body = salvo_chunk_linear(&lane->chunks, request->chunk,
+                              request->offset + request->prefix_size + request->properties_size +
+                                  request->suffix_size + skip,
+                              request->body_size - skip, lane->scratch);
+    size = lane_drop_shards(lane, &request->item_first, &request->items_count, failed, body,
+                            request->body_size - skip, lane->compress_scratch, now_ns);
+    before = *request;
+    if (lane_park_batch(lane, request, size)) {
+        salvo_lane_unhold(lane, &before);
+        request->sent_ns = 0;
+        return;
+    }
+    /* No room to keep the shorter body: what is left of it fails too, unsent. */
+    salvo_lane_line_remove(lane, request);
+    salvo_wheel_remove(&lane->inflight, request);
+    salvo_lane_finish(lane, request, &lane_end_earlier_failed, now_ns);
+}
+
+/* A request of the line failed for good: so does what waits behind it on the same shards. */
+static void lane_line_fail(struct salvo_lane *lane, uint32_t queue, uint32_t failed, int64_t now_ns)
+{
+    struct salvo_lane_line *line = &lane->lines[queue];
+    uint32_t index = line->head;
+
+    while (index != SALVO_REQUEST_NONE) {
+        struct salvo_request *request = &lane->inflight.requests[index];
+
+        index = request->next;
+        lane_line_fail_request(lane, request, failed, now_ns);
+    }
+    for (uint32_t i = 0; i < lane->batches.count; i++) {
+        struct salvo_batch *batch = &lane->batches.open[i];
+
+        if (batch->key.queue != queue || (batch->key.flags & SALVO_REQUEST_ORDERED) == 0)
+            continue;
+        memcpy(lane->scratch, batch->bytes, batch->used);
+        batch->used = lane_drop_shards(lane, &batch->item_first, &batch->count, failed,
+                                       lane->scratch, batch->used, batch->bytes, now_ns);
+        batch->item_last = batch->item_first;
+        while (batch->item_last != SALVO_ITEM_NONE &&
+               lane->inflight.items[batch->item_last].next != SALVO_ITEM_NONE)
+            batch->item_last = lane->inflight.items[batch->item_last].next;
+        if (batch->count == 0) {
+            salvo_batch_close(&lane->batches, batch);
+            i--;
+        }
+    }
+}
+
+void salvo_lane_line_add(struct salvo_lane *lane, struct salvo_request *request)
+{
+    struct salvo_lane_line *line = &lane->lines[request->queue];
+    uint32_t index = salvo_inflight_index(&lane->inflight, request);
+
+    request->flags |= SALVO_REQUEST_IN_LINE;
+    request->next = SALVO_REQUEST_NONE;
+    request->previous = line->tail;
+    if (line->tail != SALVO_REQUEST_NONE)
+        lane->inflight.requests[line->tail].next = index;
+    else
+        line->head = index;
+    line->tail = index;
+    salvo_lane_line_advance(lane, request->queue);
+}
+
+void salvo_lane_line_remove(struct salvo_lane *lane, struct salvo_request *request)
+{
+    struct salvo_lane_line *line = &lane->lines[request->queue];
+
+    salvo_assert((request->flags & SALVO_REQUEST_IN_LINE) != 0);
+    request->flags &= (uint16_t)~SALVO_REQUEST_IN_LINE;
+    if (request->previous != SALVO_REQUEST_NONE)
+        lane->inflight.requests[request->previous].next = request->next;
+    else
+        line->head = request->next;
+    if (request->next != SALVO_REQUEST_NONE)
+        lane->inflight.requests[request->next].previous = request->previous;
+    else
+        line->tail = request->previous;
+    request->next = SALVO_REQUEST_NONE;
+    request->previous = SALVO_REQUEST_NONE;
+}
+
+void salvo_lane_line_advance(struct salvo_lane *lane, uint32_t queue)
+{
+    struct salvo_lane_line *line = &lane->lines[queue];
+    struct salvo_request *request;
+
+    if (line->busy != SALVO_REQUEST_NONE || line->head == SALVO_REQUEST_NONE)
+        return;
+    line->busy = line->head;
+    request = &lane->inflight.requests[line->head];
+    salvo_lane_line_remove(lane, request);
+    salvo_lane_wait(lane, request);
+}
+
+/* --- the end of a request
+ * ----------------------------------------------------------------------------- */
+
+void salvo_lane_unhold(struct salvo_lane *lane, struct salvo_request *request)
+{
+    if (request->chunk == SALVO_CHUNK_NONE)
+        return;
+    salvo_chunk_unawait(&lane->chunks, request->chunk, request->offset, lane_request_size(request));
+    request->chunk = SALVO_CHUNK_NONE;
+}
+
+void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
+                       const struct salvo_lane_end *end, int64_t now_ns)
+{
+    uint32_t queue = request->queue;
+    uint32_t items = request->item_first;
+    uint32_t index = salvo_inflight_index(&lane->inflight, request);
+    bool turn = (request->flags & SALVO_REQUEST_ORDERED) != 0 && lane->lines[queue].busy == index;
+    struct salvo_text ids = {0};
+    uint32_t n = 0;
+
+    salvo_assert((request->flags & (SALVO_REQUEST_IN_LIST | SALVO_REQUEST_IN_LINE)) == 0);
+    if (end->answer != NULL)
+        ids = end->answer->msgId;
+    for (uint32_t i = items; i != SALVO_ITEM_NONE; n++) {
+        struct salvo_item *item = &lane->inflight.items[i];
+        struct salvo_submitter *s = lane_item_submitter(lane, item);
+        struct salvo_result_slot *result =
+            lane_result(lane, s, item->cookie, item->id, end->code, end->stored, now_ns);
+
+        result->tries = request->tries;
+        result->broker = request->broker_last;
+        if (end->answer != NULL)
+            lane_result_answer(s, result, end->answer, n, &ids);
+        else if (end->detail != NULL)
+            result->detail = salvo_submitter_detail(s, end->detail, strlen(end->detail));
+        salvo_submitter_result_commit(s);
+        i = item->next;
+    }
+    salvo_assert(n == request->items_count);
+    lane->open -= n;
+    if (turn)
+        lane->lines[queue].busy = SALVO_REQUEST_NONE;
+    if ((request->flags & SALVO_REQUEST_ORDERED) != 0 && end->stored != SALVO_STORED_YES &&
+        end->code != SALVO_UNSENT_EARLIER_FAILED)
+        lane_line_fail(lane, queue, items, now_ns);
+    while (items != SALVO_ITEM_NONE) {
+        uint32_t next = lane->inflight.items[items].next;
+
+        salvo_item_free(&lane->inflight, items);
+        items = next;
+    }
+    salvo_lane_unhold(lane, request);
+    salvo_request_free(&lane->inflight, request);
+    if (turn)
+        salvo_lane_line_advance(lane, queue);
+}
