@@ -1,0 +1,64 @@
+/* UNIQ_KEY (MessageClientIDSetter.java): 65,536 ids in each millisecond and source, and never one
+ * twice, whatever the clock does. When a millisecond is used up, the source moves on to the next
+ * one and stays ahead of the clock until that has caught up. */
+#include "codec/message.h"
+
+#include "base/assert.h"
+
+#define IDS_PER_MS 65536u
+
+void salvo_id_source_init(struct salvo_id_source *source, const void *ip, size_t ip_size,
+                          uint16_t pid, uint32_t mid)
+{
+    salvo_assert(ip_size == 4 || ip_size == 16);
+
+    *source = (struct salvo_id_source){.ip_size = (uint8_t)ip_size, .pid = pid, .mid = mid};
+    memcpy(source->ip, ip, ip_size);
+}
+
+void salvo_id_make(struct salvo_id_source *source, int64_t now_ms, salvo_month_fn *month,
+                   uint8_t ret_id[SALVO_ID_SIZE])
+{
+    if (now_ms > source->last_ms) {
+        source->last_ms = now_ms;
+        source->counter = 0;
+    } else if (source->counter == IDS_PER_MS) {
+        source->last_ms++;
+        source->counter = 0;
+    }
+    if (SALVO_UNLIKELY(source->last_ms >= source->month_end_ms)) {
+        month(source->last_ms, &source->month_start_ms, &source->month_end_ms);
+        salvo_assert(source->month_start_ms <= source->last_ms);
+        salvo_assert(source->month_end_ms > source->last_ms);
+        salvo_assert(source->month_end_ms - source->month_start_ms <= UINT32_MAX);
+    }
+
+    salvo_store_be16(ret_id, source->pid);
+    salvo_store_be32(ret_id + 2, source->mid);
+    salvo_store_be32(ret_id + 6, (uint32_t)(source->last_ms - source->month_start_ms));
+    salvo_store_be16(ret_id + 10, (uint16_t)source->counter);
+    source->counter++;
+}
+
+/* "00" to "FF", one behind the other. */
+#define ROW(d)                                                                                     \
+    d "0" d "1" d "2" d "3" d "4" d "5" d "6" d "7" d "8" d "9" d "A" d "B" d "C" d "D" d "E" d "F"
+static const char hex_pairs[] = ROW("0") ROW("1") ROW("2") ROW("3") ROW("4") ROW("5") ROW("6")
+    ROW("7") ROW("8") ROW("9") ROW("A") ROW("B") ROW("C") ROW("D") ROW("E") ROW("F");
+static_assert(sizeof(hex_pairs) == 2 * 256 + 1, "a pair for each byte");
+
+static void hex_write(char *text, const uint8_t *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        memcpy(text + 2 * i, hex_pairs + 2 * (size_t)bytes[i], 2);
+}
+
+size_t salvo_id_write(const uint8_t *ip, size_t ip_size, const uint8_t id[SALVO_ID_SIZE],
+                      char *ret_text)
+{
+    salvo_assert(ip_size == 4 || ip_size == 16);
+
+    hex_write(ret_text, ip, ip_size);
+    hex_write(ret_text + 2 * ip_size, id, SALVO_ID_SIZE);
+    return 2 * (ip_size + SALVO_ID_SIZE);
+}

@@ -1,0 +1,607 @@
+/* The answer to a send. Brokers write the same few keys each time, so a JSON header is walked once,
+ * key by key, without tokens; anything unusual (an escape, a key nobody knows, white space, a
+ * number in quotes or the other way round) sends it to the general reader instead, which is the
+ * judge of what is a header. Texts that are only skipped are not checked for UTF-8 on the fast way.
+ */
+#include "codec/send.h"
+
+#include "base/assert.h"
+#include "base/error.h"
+#include "base/json.h"
+
+#include <errno.h>
+
+/* As in header_json.c. */
+#define TOKENS_MAX 512
+
+#define BYTES(x) (UINT64_C(0x0101010101010101) * (x))
+
+/* What has_offset needs. */
+enum answer_seen {
+    SEEN_QUEUE_ID = 1,
+    SEEN_QUEUE_OFFSET = 2,
+    SEEN_MSG_ID = 4,
+    SEEN_ALL = 7,
+};
+
+static void answer_queue_id(struct salvo_send_answer *answer, unsigned *seen, int r, int64_t value)
+{
+    *seen &= ~(unsigned)SEEN_QUEUE_ID;
+    if (r || value < 0 || value > INT32_MAX)
+        return;
+    answer->queueId = (int32_t)value;
+    *seen |= SEEN_QUEUE_ID;
+}
+
+static void answer_queue_offset(struct salvo_send_answer *answer, unsigned *seen, int r,
+                                int64_t value)
+{
+    *seen &= ~(unsigned)SEEN_QUEUE_OFFSET;
+    if (r || value < 0)
+        return;
+    answer->queueOffset = value;
+    *seen |= SEEN_QUEUE_OFFSET;
+}
+
+static bool text_is_false(const uint8_t *text, size_t size)
+{
+    return size == 5 && memcmp(text, "false", 5) == 0;
+}
+
+/* --- decimal digits, eight at a time
+ * --------------------------------------------------------------- */
+
+/* How many of the word's first bytes are digits, 0 to 8. */
+static unsigned digits_count(uint64_t word)
+{
+    uint64_t t = word ^ BYTES('0');
+    uint64_t other = (((t & BYTES(0x7f)) + BYTES(0x80 - 10)) | t) & BYTES(0x80);
+
+    return other == 0 ? 8 : (unsigned)__builtin_ctzll(other) / 8;
+}
+
+/* The number made by the first `count` bytes of the word, 1 to 8. */
+static uint64_t digits_value(uint64_t word, unsigned count)
+{
+    uint64_t t = (word ^ BYTES('0')) << (64 - 8 * count); /* leading zeros come first in memory */
+
+    t = t * 10 + (t >> 8); /* pairs, in every other byte */
+    return ((t & UINT64_C(0x000000ff000000ff)) * UINT64_C(0x000f424000000064) +
+            (t >> 16 & UINT64_C(0x000000ff000000ff)) * UINT64_C(0x0000271000000001)) >>
+           32;
+}
+
+/* Up to eight bytes as a word, zeros behind the end. */
+static uint64_t word_load(const uint8_t *at, const uint8_t *end)
+{
+    uint64_t word = 0;
+
+    if (SALVO_LIKELY(end - at >= 8))
+        memcpy(&word, at, 8);
+    else if (end > at)
+        memcpy(&word, at, (size_t)(end - at));
+    return word;
+}
+
+static const uint32_t tens[9] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
+
+/* Reads 1 to 16 digits without a leading zero; *at moves behind them. False: let the others judge.
+ */
+static bool digits_read(const uint8_t **at, const uint8_t *end, int64_t *ret_value)
+{
+    const uint8_t *p = *at;
+    uint64_t word = word_load(p, end);
+    unsigned count = digits_count(word);
+    uint64_t value;
+
+    if (count == 0 || (count > 1 && (word & 0xff) == '0'))
+        return false;
+    value = digits_value(word, count);
+    p += count;
+    if (count == 8) {
+        word = word_load(p, end);
+        count = digits_count(word);
+        if (count == 8)
+            return false; /* 16 or more */
+        if (count > 0)
+            value = value * tens[count] + digits_value(word, count);
+        p += count;
+    }
+    *at = p;
+    *ret_value = (int64_t)value;
+    return true;
+}
+
+/* A whole text as a number; salvo_parse_decimal for what is rare: signs, sixteen digits and more.
+ */
+static int integer_parse(const uint8_t *text, size_t size, int64_t *ret_value)
+{
+    const uint8_t *at = text;
+    int64_t value;
+
+    if (SALVO_LIKELY(digits_read(&at, text + size, &value) && at == text + size)) {
+        *ret_value = value;
+        return 0;
+    }
+    return salvo_parse_decimal((const char *)text, size, ret_value);
+}
+
+/* --- binary
+ * ---------------------------------------------------------------------------------------- */
+
+#define KEY_IS(literal) (memcmp(key, (literal), sizeof(literal) - 1) == 0)
+
+static void binary_apply(struct salvo_send_answer *answer, unsigned *seen, const uint8_t *key,
+                         uint16_t key_size, const uint8_t *value, uint32_t value_size)
+{
+    struct salvo_text text = {(const char *)value, value_size};
+    int64_t number = 0;
+    int r;
+
+    switch (key_size) {
+    case sizeof("msgId") - 1:
+        if (KEY_IS("msgId")) {
+            answer->msgId = text;
+            *seen |= SEEN_MSG_ID;
+        }
+        break;
+    case sizeof("queueId") - 1:
+        if (KEY_IS("queueId")) {
+            r = integer_parse(value, value_size, &number);
+            answer_queue_id(answer, seen, r, number);
+        }
+        break;
+    case sizeof("TRACE_ON") - 1:
+        if (KEY_IS("TRACE_ON"))
+            answer->trace_off = text_is_false(value, value_size);
+        break;
+    case sizeof("queueOffset") - 1:
+        if (KEY_IS("queueOffset")) {
+            r = integer_parse(value, value_size, &number);
+            answer_queue_offset(answer, seen, r, number);
+        }
+        break;
+    case sizeof("recallHandle") - 1:
+        if (KEY_IS("recallHandle"))
+            answer->recallHandle = text;
+        break;
+    case sizeof("transactionId") - 1:
+        if (KEY_IS("transactionId"))
+            answer->transactionId = text;
+        break;
+    default:
+        break;
+    }
+}
+
+static int binary_ext(struct salvo_send_answer *answer, unsigned *seen, struct salvo_reader *r)
+{
+    uint32_t fields = 0;
+
+    while (salvo_reader_left(r) > 0) {
+        uint16_t key_size = salvo_read_u16(r);
+        const uint8_t *key = salvo_read_bytes(r, key_size);
+        uint32_t value_size = salvo_read_u32(r);
+        const uint8_t *value = salvo_read_bytes(r, value_size);
+
+        if (r->failed || key_size > INT16_MAX)
+            return salvo_raise(-EBADMSG);
+        if (key_size == 0 || value_size == 0)
+            continue; /* null */
+        if (++fields > SALVO_EXT_FIELDS_MAX)
+            return salvo_raise(-EBADMSG);
+        binary_apply(answer, seen, key, key_size, value, value_size);
+    }
+    return 0;
+}
+
+static int answer_read_binary(struct salvo_send_answer *answer, const uint8_t *header, size_t size)
+{
+    struct salvo_reader r = salvo_reader_over(header, size);
+    uint32_t remark_size;
+    const uint8_t *remark;
+    unsigned seen = 0;
+    int error;
+
+    answer->code = (int16_t)salvo_read_u16(&r);
+    (void)salvo_read_u8(&r); /* language */
+    answer->version = (int16_t)salvo_read_u16(&r);
+    answer->opaque = (int32_t)salvo_read_u32(&r);
+    answer->flag = (int32_t)salvo_read_u32(&r);
+    remark_size = salvo_read_u32(&r);
+    remark = salvo_read_bytes(&r, remark_size);
+    if (remark != NULL && remark_size > 0)
+        answer->remark = (struct salvo_text){(const char *)remark, remark_size};
+    if (salvo_read_u32(&r) != salvo_reader_left(&r) || r.failed)
+        return salvo_raise(-EBADMSG);
+
+    error = binary_ext(answer, &seen, &r);
+    if (error)
+        return salvo_trace(error);
+    answer->has_offset = seen == SEEN_ALL;
+    return 0;
+}
+
+/* --- JSON, the usual way
+ * --------------------------------------------------------------------------- */
+
+struct scan {
+    const uint8_t *at;
+    const uint8_t *end;
+};
+
+/* Steps over a literal if it is next. */
+#define SCAN_OVER(scan, literal)                                                                   \
+    ((size_t)((scan)->end - (scan)->at) >= sizeof(literal) - 1 &&                                  \
+     memcmp((scan)->at, (literal), sizeof(literal) - 1) == 0 &&                                    \
+     ((scan)->at += sizeof(literal) - 1, true))
+
+static bool scan_integer(struct scan *scan, int64_t *ret_value)
+{
+    bool negative = SCAN_OVER(scan, "-");
+
+    if (!digits_read(&scan->at, scan->end, ret_value))
+        return false;
+    if (negative)
+        *ret_value = -*ret_value;
+    return true;
+}
+
+static bool scan_int32(struct scan *scan, int32_t *ret_value)
+{
+    int64_t value;
+
+    if (!scan_integer(scan, &value) || value < INT32_MIN || value > INT32_MAX)
+        return false;
+    *ret_value = (int32_t)value;
+    return true;
+}
+
+/* Top bits of the bytes that are `c`; above the first of them there may be false ones. */
+static uint64_t word_match(uint64_t word, char c)
+{
+    uint64_t x = word ^ BYTES((uint8_t)c);
+
+    return (x - BYTES(1)) & ~x & BYTES(0x80);
+}
+
+/* The rest of a string, behind its first quote; steps over the last. False when it has an escape or
+ * no end. *ret_ascii: no byte has its top bit. */
+static bool scan_string(struct scan *scan, struct salvo_text *ret_text, bool *ret_ascii)
+{
+    const uint8_t *start = scan->at, *at = start;
+    uint64_t high = 0;
+
+    while (scan->end - at >= 8) {
+        uint64_t word, stop;
+
+        memcpy(&word, at, 8);
+        stop = word_match(word, '"') | word_match(word, '\\');
+        if (stop != 0) {
+            uint64_t before = stop & -stop; /* the top bit of the byte that stops */
+
+            at += __builtin_ctzll(stop) / 8;
+            high |= word & (before - 1);
+            break;
+        }
+        high |= word;
+        at += 8;
+    }
+    while (at < scan->end && *at != '"' && *at != '\\')
+        high |= *at++;
+    if (at == scan->end || *at != '"')
+        return false;
+    *ret_text = (struct salvo_text){(const char *)start, (uint32_t)(at - start)};
+    *ret_ascii = (high & BYTES(0x80)) == 0;
+    scan->at = at + 1;
+    return true;
+}
+
+static bool scan_skip(struct scan *scan)
+{
+    struct salvo_text text;
+    bool ascii;
+
+    return scan_string(scan, &text, &ascii);
+}
+
+/* A string that is given to others: the general reader has to look at one that is not ASCII. */
+static bool scan_text(struct scan *scan, struct salvo_text *ret_text)
+{
+    bool ascii;
+
+    return scan_string(scan, ret_text, &ascii) && ascii;
+}
+
+/* One pair of extFields; true when it was one of the usual. */
+static bool scan_ext_pair(struct scan *scan, struct salvo_send_answer *answer, unsigned *seen)
+{
+    struct salvo_text text;
+    int64_t value;
+
+    if (scan->end - scan->at < 2)
+        return false;
+    switch (scan->at[1]) {
+    case 'q':
+        if (SCAN_OVER(scan, "\"queueId\":\"")) {
+            if (!scan_integer(scan, &value) || !SCAN_OVER(scan, "\""))
+                return false;
+            answer_queue_id(answer, seen, 0, value);
+            return true;
+        }
+        if (!SCAN_OVER(scan, "\"queueOffset\":\"") || !scan_integer(scan, &value) ||
+            !SCAN_OVER(scan, "\""))
+            return false;
+        answer_queue_offset(answer, seen, 0, value);
+        return true;
+    case 'm':
+        *seen |= SEEN_MSG_ID;
+        return SCAN_OVER(scan, "\"msgId\":\"") && scan_text(scan, &answer->msgId);
+    case 't':
+        return SCAN_OVER(scan, "\"transactionId\":\"") && scan_text(scan, &answer->transactionId);
+    case 'r':
+        return SCAN_OVER(scan, "\"recallHandle\":\"") && scan_text(scan, &answer->recallHandle);
+    case 'T':
+        if (!SCAN_OVER(scan, "\"TRACE_ON\":\"") || !scan_text(scan, &text))
+            return false;
+        answer->trace_off = text_is_false((const uint8_t *)text.text, text.size);
+        return true;
+    case 'M':
+        return SCAN_OVER(scan, "\"MSG_REGION\":\"") && scan_skip(scan);
+    default:
+        return false;
+    }
+}
+
+static bool scan_ext(struct scan *scan, struct salvo_send_answer *answer, unsigned *seen)
+{
+    if (SCAN_OVER(scan, "}"))
+        return true;
+    for (unsigned i = 0; i < SALVO_EXT_FIELDS_MAX; i++) {
+        if (!scan_ext_pair(scan, answer, seen))
+            return false;
+        if (SCAN_OVER(scan, "}"))
+            return true;
+        if (!SCAN_OVER(scan, ","))
+            return false;
+    }
+    return false;
+}
+
+/* The top-level keys, as bits: each may come once on this way. */
+enum answer_key {
+    KEY_CODE = 1,
+    KEY_OPAQUE = 2,
+    KEY_EXT = 4,
+    KEY_FLAG = 8,
+    KEY_LANGUAGE = 16,
+    KEY_REMARK = 32,
+    KEY_FORM = 64,
+    KEY_VERSION = 128,
+};
+
+#define KEYS_COUNT 8u
+
+/* One top-level pair: its bit, or 0 when it is unusual. */
+static unsigned scan_pair(struct scan *scan, struct salvo_send_answer *answer, unsigned *seen)
+{
+    if (scan->end - scan->at < 2)
+        return 0;
+    switch (scan->at[1]) {
+    case 'c':
+        return SCAN_OVER(scan, "\"code\":") && scan_int32(scan, &answer->code) ? KEY_CODE : 0;
+    case 'e':
+        return SCAN_OVER(scan, "\"extFields\":{") && scan_ext(scan, answer, seen) ? KEY_EXT : 0;
+    case 'f':
+        return SCAN_OVER(scan, "\"flag\":") && scan_int32(scan, &answer->flag) ? KEY_FLAG : 0;
+    case 'l':
+        return SCAN_OVER(scan, "\"language\":\"") && scan_skip(scan) ? KEY_LANGUAGE : 0;
+    case 'o':
+        return SCAN_OVER(scan, "\"opaque\":") && scan_int32(scan, &answer->opaque) ? KEY_OPAQUE : 0;
+    case 'r':
+        return SCAN_OVER(scan, "\"remark\":\"") && scan_text(scan, &answer->remark) ? KEY_REMARK
+                                                                                    : 0;
+    case 's':
+        return SCAN_OVER(scan, "\"serializeTypeCurrentRPC\":\"") && scan_skip(scan) ? KEY_FORM : 0;
+    case 'v':
+        return SCAN_OVER(scan, "\"version\":") && scan_int32(scan, &answer->version) ? KEY_VERSION
+                                                                                     : 0;
+    default:
+        return 0;
+    }
+}
+
+/* True when the header was of the usual shape from the first byte to the last. */
+static bool answer_scan_json(struct salvo_send_answer *answer, const uint8_t *header, size_t size)
+{
+    struct scan scan = {header, header + size};
+    unsigned keys = 0, seen = 0;
+
+    if (!SCAN_OVER(&scan, "{"))
+        return false;
+    for (unsigned i = 0; i < KEYS_COUNT; i++) {
+        unsigned key = scan_pair(&scan, answer, &seen);
+
+        if (key == 0 || (keys & key) != 0)
+            return false;
+        keys |= key;
+        if (SCAN_OVER(&scan, "}")) {
+            answer->has_offset = seen == SEEN_ALL;
+            return scan.at == scan.end && (keys & KEY_CODE) != 0 && (keys & KEY_OPAQUE) != 0;
+        }
+        if (!SCAN_OVER(&scan, ","))
+            return false;
+    }
+    return false;
+}
+
+/* --- JSON, any way
+ * --------------------------------------------------------------------------------- */
+
+/* A scalar's text as written; absent for null and for nested values. */
+static struct salvo_text token_text(const struct salvo_json *json, uint32_t index)
+{
+    const struct salvo_json_token *token = &json->tokens[index];
+
+    if (token->kind == SALVO_JSON_NULL || token->kind == SALVO_JSON_ARRAY ||
+        token->kind == SALVO_JSON_OBJECT)
+        return (struct salvo_text){0};
+    return (struct salvo_text){json->text + token->start, token->size};
+}
+
+static int token_int32(const struct salvo_json *json, uint32_t index, int32_t *ret_value)
+{
+    int64_t value;
+
+    if (salvo_json_integer(json, index, &value) || value < INT32_MIN || value > INT32_MAX)
+        return salvo_raise(-EBADMSG);
+    *ret_value = (int32_t)value;
+    return 0;
+}
+
+static void general_ext_pair(struct salvo_send_answer *answer, const struct salvo_json *json,
+                             uint32_t key, unsigned *seen)
+{
+    struct salvo_text text = token_text(json, key + 1);
+    int64_t value = 0;
+    int r;
+
+    if (text.text == NULL)
+        return;
+    if (salvo_json_equals(json, key, "msgId")) {
+        answer->msgId = text;
+        *seen |= SEEN_MSG_ID;
+    } else if (salvo_json_equals(json, key, "queueId")) {
+        r = salvo_json_integer(json, key + 1, &value);
+        answer_queue_id(answer, seen, r, value);
+    } else if (salvo_json_equals(json, key, "queueOffset")) {
+        r = salvo_json_integer(json, key + 1, &value);
+        answer_queue_offset(answer, seen, r, value);
+    } else if (salvo_json_equals(json, key, "transactionId")) {
+        answer->transactionId = text;
+    } else if (salvo_json_equals(json, key, "recallHandle")) {
+        answer->recallHandle = text;
+    } else if (salvo_json_equals(json, key, "TRACE_ON")) {
+        answer->trace_off = text_is_false((const uint8_t *)text.text, text.size);
+    }
+}
+
+static int general_ext(struct salvo_send_answer *answer, const struct salvo_json *json,
+                       uint32_t object, unsigned *seen)
+{
+    const struct salvo_json_token *token = &json->tokens[object];
+    uint32_t key = object + 1, fields = 0;
+
+    /* The last of two extFields wins, as everywhere. */
+    *seen = 0;
+    answer->msgId = answer->transactionId = answer->recallHandle = (struct salvo_text){0};
+    answer->trace_off = false;
+    if (token->kind == SALVO_JSON_NULL)
+        return 0;
+    if (token->kind != SALVO_JSON_OBJECT)
+        return salvo_raise(-EBADMSG);
+    for (uint32_t i = 0; i < token->children; i++) {
+        if (token_text(json, key + 1).text != NULL && ++fields > SALVO_EXT_FIELDS_MAX)
+            return salvo_raise(-EBADMSG);
+        general_ext_pair(answer, json, key, seen);
+        key = json->tokens[key + 1].next;
+    }
+    return 0;
+}
+
+static int general_pair(struct salvo_send_answer *answer, const struct salvo_json *json,
+                        uint32_t key, unsigned *keys, unsigned *seen)
+{
+    if (salvo_json_equals(json, key, "code")) {
+        *keys |= KEY_CODE;
+        return token_int32(json, key + 1, &answer->code);
+    }
+    if (salvo_json_equals(json, key, "opaque")) {
+        *keys |= KEY_OPAQUE;
+        return token_int32(json, key + 1, &answer->opaque);
+    }
+    if (salvo_json_equals(json, key, "flag"))
+        return token_int32(json, key + 1, &answer->flag);
+    if (salvo_json_equals(json, key, "version"))
+        return token_int32(json, key + 1, &answer->version);
+    if (salvo_json_equals(json, key, "remark"))
+        answer->remark = token_text(json, key + 1);
+    if (salvo_json_equals(json, key, "extFields"))
+        return general_ext(answer, json, key + 1, seen);
+    return 0;
+}
+
+static int answer_read_json(struct salvo_send_answer *answer, const uint8_t *header, size_t size)
+{
+    struct salvo_json_token tokens[TOKENS_MAX];
+    struct salvo_json json;
+    unsigned keys = 0, seen = 0;
+    uint32_t key = 1;
+
+    if (salvo_json_parse(&json, header, size, tokens, TOKENS_MAX, NULL) ||
+        tokens[0].kind != SALVO_JSON_OBJECT)
+        return salvo_raise(-EBADMSG);
+    for (uint32_t i = 0; i < tokens[0].children; i++) {
+        int r = general_pair(answer, &json, key, &keys, &seen);
+
+        if (r)
+            return salvo_trace(r);
+        key = tokens[key + 1].next;
+    }
+    if ((keys & KEY_CODE) == 0 || (keys & KEY_OPAQUE) == 0)
+        return salvo_raise(-EBADMSG);
+    answer->has_offset = seen == SEEN_ALL;
+    return 0;
+}
+
+int salvo_send_answer_read(struct salvo_send_answer *ret_answer, const struct salvo_frame *frame)
+{
+    struct salvo_send_answer answer = {0};
+    int r = 0;
+
+    if (frame->form == SALVO_HEADER_BINARY) {
+        r = answer_read_binary(&answer, frame->header, frame->header_size);
+    } else if (!answer_scan_json(&answer, frame->header, frame->header_size)) {
+        answer = (struct salvo_send_answer){0};
+        r = answer_read_json(&answer, frame->header, frame->header_size);
+    }
+    if (r)
+        return salvo_trace(r);
+    *ret_answer = answer;
+    return 0;
+}
+
+/* --- offset message ids
+ * ---------------------------------------------------------------------------- */
+
+#define OFFSET_DIGITS 16u
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return -1;
+}
+
+int salvo_offset_msg_id_read(struct salvo_text msg_id, uint64_t *ret_commit_log_offset)
+{
+    uint64_t offset = 0;
+
+    /* address, port as int32, offset as int64: 4 or 16 bytes, 4 and 8 */
+    if (msg_id.text == NULL || (msg_id.size != 32 && msg_id.size != 56))
+        return salvo_raise(-EINVAL);
+    for (uint32_t i = 0; i < msg_id.size; i++) {
+        int digit = hex_value(msg_id.text[i]);
+
+        if (digit < 0)
+            return salvo_raise(-EINVAL);
+        offset = offset << 4 | (uint64_t)digit;
+    }
+    static_assert(OFFSET_DIGITS * 4 == 64, "the shift leaves exactly the last 16 digits");
+    *ret_commit_log_offset = offset;
+    return 0;
+}
