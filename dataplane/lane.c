@@ -23,9 +23,8 @@ static int lane_take_commands(struct salvo_lane *lane, int64_t now_ns)
         uint32_t size;
         const struct salvo_command *command = salvo_ring_peek(&lane->port.commands, &size);
 
-        if (command == NULL)
+        if (command == NULL || !salvo_lane_on_command(lane, command, now_ns))
             break;
-        salvo_lane_on_command(lane, command, now_ns);
         salvo_ring_advance(&lane->port.commands, size);
     }
     if (work != 0)

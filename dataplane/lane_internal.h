@@ -8,15 +8,18 @@
 
 #define SALVO_LANE_STREAM_COOKIE (UINT64_C(1) << 32)
 
+/* Sends of one stream that stand behind each other; then its commands wait in the ring. */
+#define SALVO_LANE_STREAM_SENDS 64u
+
 /* A connection of control's that this lane carries (lane_msg.h, STREAM_*). */
 struct salvo_lane_stream {
     bool used;
     bool up;
-    uint32_t link;
-    const uint8_t *bytes; /* of the STREAM_SEND being sent, owner: control */
-    size_t size;
-    size_t taken;
     bool blocked;
+    uint32_t link;
+    struct salvo_range sends[SALVO_LANE_STREAM_SENDS]; /* not yet taken; owner: control */
+    uint32_t sends_first;
+    uint32_t sends_count;
     enum salvo_net_down down; /* why it went down, until CLOSED is told */
     int code;
 };
@@ -158,7 +161,8 @@ void salvo_lane_tend(struct salvo_lane *lane, int64_t now_ns);
 void salvo_lane_touch(struct salvo_lane *lane, uint32_t broker);
 void salvo_lane_on_event(struct salvo_lane *lane, const struct salvo_net_event *event,
                          int64_t now_ns);
-void salvo_lane_on_command(struct salvo_lane *lane, const struct salvo_command *command,
+/* False: not now, the command stays in the ring. */
+bool salvo_lane_on_command(struct salvo_lane *lane, const struct salvo_command *command,
                            int64_t now_ns);
 /* Closes a connection over something it said. */
 void salvo_lane_frame_error(struct salvo_lane *lane, uint32_t broker, const char *why);

@@ -236,14 +236,19 @@ static void lane_on_down(struct salvo_lane *lane, uint32_t broker, const struct 
 
 static void lane_stream_push(struct salvo_lane *lane, struct salvo_lane_stream *stream)
 {
-    struct salvo_range range = {stream->bytes + stream->taken, stream->size - stream->taken};
-    size_t n;
+    while (stream->up && !stream->blocked && stream->sends_count != 0) {
+        struct salvo_range *range = &stream->sends[stream->sends_first];
+        size_t n = salvo_net_send(lane->net, stream->link, range, 1);
 
-    if (!stream->up || stream->blocked || range.size == 0)
-        return;
-    n = salvo_net_send(lane->net, stream->link, &range, 1);
-    stream->taken += n;
-    stream->blocked = n < range.size;
+        if (n < range->size) {
+            range->bytes += n;
+            range->size -= n;
+            stream->blocked = true;
+            return;
+        }
+        stream->sends_first = (stream->sends_first + 1) % SALVO_LANE_STREAM_SENDS;
+        stream->sends_count--;
+    }
 }
 
 /* Passes a net event of a stream on to control; there is room in the ring for a turn's worth of
@@ -354,44 +359,50 @@ static void lane_stream_open(struct salvo_lane *lane, const struct salvo_command
     salvo_lane_tell(lane, &closed);
 }
 
-void salvo_lane_on_command(struct salvo_lane *lane, const struct salvo_command *command,
+/* True when it was taken: STREAM_SEND onto a stream whose line of sends is not full. */
+static bool lane_stream_send(struct salvo_lane *lane, const struct salvo_command *command)
+{
+    struct salvo_lane_stream *stream = &lane->streams[command->stream];
+    uint32_t at;
+
+    if (!stream->up)
+        return true; /* CLOSED is on its way, and gives the memory back */
+    if (stream->sends_count == SALVO_LANE_STREAM_SENDS)
+        return false;
+    at = (stream->sends_first + stream->sends_count++) % SALVO_LANE_STREAM_SENDS;
+    stream->sends[at] = (struct salvo_range){command->bytes, command->size};
+    lane_stream_push(lane, stream);
+    return true;
+}
+
+bool salvo_lane_on_command(struct salvo_lane *lane, const struct salvo_command *command,
                            int64_t now_ns)
 {
-    struct salvo_lane_stream *stream;
-
-    if (command->kind >= SALVO_COMMAND_STREAM_OPEN)
+    if (command->kind >= SALVO_COMMAND_STREAM_OPEN &&
+        command->kind != SALVO_COMMAND_STREAM_GIVE_BACK)
         salvo_assert(command->stream < lane->conf.streams_max);
     switch (command->kind) {
     case SALVO_COMMAND_DRAIN:
         lane->drain_at_ns = command->deadline_ns;
         lane->drained_wanted = true;
-        return;
+        return true;
     case SALVO_COMMAND_BROKER_DROP:
         salvo_assert(command->broker < lane->conf.brokers_max);
         lane->conns[command->broker].dropping = true;
         lane->tend_at_ns = now_ns;
-        return;
+        return true;
     case SALVO_COMMAND_STREAM_OPEN:
         lane_stream_open(lane, command);
-        return;
+        return true;
     case SALVO_COMMAND_STREAM_SEND:
-        stream = &lane->streams[command->stream];
-        if (!stream->up)
-            return; /* CLOSED is on its way, and gives the memory back */
-        salvo_assert(stream->taken == stream->size); /* one at a time: the next after RELEASED */
-        stream->bytes = command->bytes;
-        stream->size = command->size;
-        stream->taken = 0;
-        lane_stream_push(lane, stream);
-        return;
+        return lane_stream_send(lane, command);
     case SALVO_COMMAND_STREAM_GIVE_BACK:
         salvo_net_give_back(lane->net, command->buffer);
-        return;
+        return true;
     case SALVO_COMMAND_STREAM_CLOSE:
-        stream = &lane->streams[command->stream];
-        if (stream->used)
-            salvo_net_close(lane->net, stream->link);
-        return;
+        if (lane->streams[command->stream].used)
+            salvo_net_close(lane->net, lane->streams[command->stream].link);
+        return true;
     }
     salvo_unreachable();
 }

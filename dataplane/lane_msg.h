@@ -23,8 +23,7 @@ enum salvo_command_kind {
      * for it. STREAM_UP or STREAM_CLOSED follows. */
     SALVO_COMMAND_STREAM_OPEN,
     /* control -> lane: send `size` bytes at `bytes` on `stream`. The memory belongs to control and
-     * stays untouched until STREAM_RELEASED has covered it or STREAM_CLOSED has come; the next SEND
-     * on the stream comes after that. */
+     * stays untouched until STREAM_RELEASED (in order) or STREAM_CLOSED. */
     SALVO_COMMAND_STREAM_SEND,
     /* control -> lane: the bytes of a STREAM_BYTES event have been read; `buffer` as in the event.
      */

@@ -128,6 +128,7 @@ int salvo_submitter_claim(struct salvo_submitter *s, uint32_t topic, size_t size
     m->slot = slot;
     m->properties = salvo_writer_over(salvo_slot_properties(slot), SALVO_PROPERTIES_SIZE_MAX);
     m->error = NULL;
+    m->size_max = size_max;
     m->has_id = false;
     *ret_msg = m;
     return 0;
@@ -202,7 +203,7 @@ int salvo_submitter_commit(struct salvo_msg *m, size_t size, uint64_t cookie)
     uint8_t *at;
 
     salvo_assert(slot != NULL);
-    if (size == 0 || size > slot->body_room)
+    if (size == 0 || size > m->size_max)
         return salvo_raise(-EINVAL);
     slot->body_size = (uint32_t)size;
     slot->cookie = cookie;

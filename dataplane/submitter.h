@@ -113,6 +113,7 @@ struct salvo_msg {
     struct salvo_writer properties;
     struct salvo_submitter *submitter;
     const char *error; /* a literal */
+    size_t size_max;   /* of the body, as claimed */
     bool has_id;
 };
 

@@ -11,8 +11,8 @@
  *     {
  *         char id[SALVO_MSG_ID_MAX];
  *         printf("%llu %s %s\n", (unsigned long long)salvo_result_cookie(result),
- *                salvo_code_text(salvo_result_code(result)), salvo_result_msg_id(result, id,
- * sizeof(id)));
+ *                salvo_code_text(salvo_result_code(result)),
+ *                salvo_result_msg_id(result, id, sizeof(id)));
  *     }
  *
  *     int main(void)

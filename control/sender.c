@@ -1,0 +1,630 @@
+/* Set-up, threads and stop of a sender: see sender.h. */
+#include "control/sender.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Control has its turn at least so often when it shares a thread with lanes: its answers wait so long. */
+#define SENDER_CONTROL_TURN_NS (500 * SALVO_NS_PER_US)
+/* The longest a thread sleeps without looking round. */
+#define SENDER_SLEEP_NS_MAX SALVO_NS_PER_S
+
+#define SENDER_WAIT_NS SALVO_NS_PER_MS
+
+/* --- turning ------------------------------------------------------------------------------------------ */
+
+/* Local time's month around `ms` (MessageClientIDSetter.setStartTime). */
+static void sender_month(int64_t ms, int64_t *ret_start_ms, int64_t *ret_end_ms)
+{
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm tm;
+
+    localtime_r(&seconds, &tm);
+    tm = (struct tm){.tm_year = tm.tm_year, .tm_mon = tm.tm_mon, .tm_mday = 1, .tm_isdst = -1};
+    *ret_start_ms = (int64_t)mktime(&tm) * 1000;
+    tm = (struct tm){.tm_year = tm.tm_year, .tm_mon = tm.tm_mon + 1, .tm_mday = 1, .tm_isdst = -1};
+    *ret_end_ms = (int64_t)mktime(&tm) * 1000;
+}
+
+/* Control's turn, and what was asked of it from outside. */
+static int sender_control_turn(struct salvo_sender *sender)
+{
+    /* Acquire: pairs with the release in salvo_sender_drain. */
+    int64_t drain_at_ns = atomic_load_explicit(&sender->drain_at_ns, memory_order_acquire);
+    int work = salvo_control_do_work(&sender->control);
+
+    if (drain_at_ns != 0 && !sender->drain_told)
+        sender->drain_told = salvo_control_drain(&sender->control, drain_at_ns);
+    if (sender->drain_told && salvo_control_drained(&sender->control))
+        atomic_store_explicit(&sender->drained, 1, memory_order_release);
+    if (atomic_load_explicit(&sender->stopping, memory_order_acquire) == 0)
+        return work;
+    if (atomic_load_explicit(&sender->stopping, memory_order_relaxed) == 1) {
+        salvo_control_begin_stop(&sender->control);
+        atomic_store_explicit(&sender->stopping, 2, memory_order_relaxed);
+    }
+    if (salvo_control_stopped(&sender->control))
+        atomic_store_explicit(&sender->control_done, 1, memory_order_release);
+    return work;
+}
+
+/* One lane's rest after a turn that found no work: by its idle strategy, at most max_ns. */
+static void sender_lane_rest(struct salvo_sender *sender, struct salvo_lane *lane,
+                             struct salvo_idle *idle, int work, int64_t max_ns)
+{
+    int64_t now_ns = salvo_clock_mono_ns(sender->clock);
+    int64_t gather_ns = idle->gather_us * SALVO_NS_PER_US;
+    struct salvo_idle_plan plan =
+        salvo_idle_next(idle, work, salvo_lane_outstanding(lane), salvo_lane_next_ns(lane, now_ns));
+
+    if (plan.yield)
+        sched_yield();
+    if (plan.wait_ns <= 0)
+        return;
+    plan.wait_ns = SALVO_MIN(plan.wait_ns, max_ns);
+    /* Short waits are not announced: a submitter's wake-up would cost more than they are long. */
+    if (plan.wait_ns <= gather_ns)
+        salvo_lane_sleep(lane, plan.events_min, plan.wait_ns, plan.wait_ns, false);
+    else
+        salvo_lane_sleep(lane, plan.events_min, 0, plan.wait_ns, true);
+}
+
+struct sender_lane_arg {
+    struct salvo_sender *sender;
+    uint32_t index;
+};
+
+static bool sender_stopped(struct salvo_sender *sender)
+{
+    return atomic_load_explicit(&sender->stop, memory_order_acquire) != 0;
+}
+
+/* The n-th number of a comma list; -1 when there is none. */
+static int sender_cpu(const char *list, uint32_t index)
+{
+    for (; index != 0 && list != NULL; index--) {
+        list = strchr(list, ',');
+        list = list == NULL ? NULL : list + 1;
+    }
+    return list == NULL || *list == '\0' ? -1 : atoi(list);
+}
+
+static void *sender_lane_run(void *arg)
+{
+    struct sender_lane_arg *lane_arg = arg;
+    struct salvo_sender *sender = lane_arg->sender;
+    uint32_t index = lane_arg->index;
+    struct salvo_lane *lane = sender->lanes[index];
+    int cpu = sender_cpu(sender->config.lane_cpus, index);
+
+    free(lane_arg);
+    if (cpu >= 0)
+        salvo_cpu_pin(cpu); /* checked at start */
+    salvo_lane_do_work(lane); /* the first turn binds the net, and may allocate */
+    salvo_alloc_forbid(true);
+    while (!sender_stopped(sender)) {
+        int work = salvo_lane_do_work(lane);
+
+        sender_lane_rest(sender, lane, &sender->idles[index], work, SENDER_SLEEP_NS_MAX);
+    }
+    salvo_alloc_forbid(false);
+    return NULL;
+}
+
+static void *sender_control_run(void *arg)
+{
+    struct salvo_sender *sender = arg;
+    int cpu = sender_cpu(sender->config.control_cpu, 0);
+
+    if (cpu >= 0)
+        salvo_cpu_pin(cpu);
+    while (!sender_stopped(sender)) {
+        if (sender_control_turn(sender) == 0)
+            salvo_control_wait(&sender->control, 0);
+    }
+    return NULL;
+}
+
+static int sender_turn_all(struct salvo_sender *sender)
+{
+    int64_t now_ns = salvo_clock_mono_ns(sender->clock);
+    bool virtual = sender->env.pass != NULL;
+    int work = 0;
+
+    if (virtual || now_ns >= sender->control_due_ns) {
+        sender->control_due_ns = now_ns + SENDER_CONTROL_TURN_NS;
+        work += sender_control_turn(sender);
+    }
+    for (uint32_t i = 0; i < sender->lanes_count; i++)
+        work += salvo_lane_do_work(sender->lanes[i]);
+    return work;
+}
+
+/* One thread turns control and every lane; it sleeps in lane 0's net. */
+static void *sender_shared_run(void *arg)
+{
+    struct salvo_sender *sender = arg;
+    int cpu = sender_cpu(sender->config.lane_cpus, 0);
+
+    if (cpu >= 0)
+        salvo_cpu_pin(cpu);
+    while (!sender_stopped(sender)) {
+        int work = sender_turn_all(sender);
+
+        salvo_sender_idle(sender, work, SENDER_SLEEP_NS_MAX);
+    }
+    return NULL;
+}
+
+int salvo_sender_do_work(struct salvo_sender *sender)
+{
+    if (sender->owner == 0)
+        sender->owner = salvo_thread_id();
+    if (sender->config.threads != SALVO_THREADS_CALLER)
+        return salvo_raise(-EINVAL);
+    if (sender->owner != salvo_thread_id())
+        return salvo_raise(-EPERM);
+    return sender_turn_all(sender);
+}
+
+int64_t salvo_sender_next_ns(struct salvo_sender *sender)
+{
+    int64_t now_ns = salvo_clock_mono_ns(sender->clock);
+    int64_t next_ns = salvo_control_next_ns(&sender->control);
+
+    for (uint32_t i = 0; i < sender->lanes_count; i++) {
+        int64_t in_ns = salvo_lane_next_ns(sender->lanes[i], now_ns);
+
+        if (in_ns != INT64_MAX)
+            next_ns = SALVO_MIN(next_ns, now_ns + in_ns);
+    }
+    return next_ns;
+}
+
+void salvo_sender_idle(struct salvo_sender *sender, int work, int64_t max_ns)
+{
+    int64_t now_ns;
+
+    if (work > 0 || sender->lanes_count != 1) {
+        if (work == 0)
+            sched_yield();
+        return;
+    }
+    /* Control's own connections are not in this wait: with something to do soon it is kept short. */
+    now_ns = salvo_clock_mono_ns(sender->clock);
+    max_ns = SALVO_MIN(max_ns, SALVO_MAX(salvo_control_next_ns(&sender->control) - now_ns, 0));
+    max_ns = SALVO_MIN(max_ns, 4 * SENDER_CONTROL_TURN_NS);
+    sender_lane_rest(sender, sender->lanes[0], &sender->idles[0], work, max_ns);
+}
+
+/* --- start -------------------------------------------------------------------------------------------- */
+
+static int sender_net_open(void *arg, uint32_t lane_index, const struct salvo_net_conf *conf,
+                           struct salvo_net **ret_net, const char **ret_note)
+{
+    struct salvo_sender *sender = arg;
+    const char *name = salvo_config_enum_name(&sender->config, SALVO_OPTION_net);
+
+    /* Control speaks real TCP even when lanes measure themselves against "null". */
+    if (lane_index == SALVO_ENV_CONTROL)
+        name = "epoll";
+    return salvo_net_open(name, conf, ret_net, ret_note);
+}
+
+static int sender_error(char *errbuf, size_t errbuf_size, int code, const char *what)
+{
+    snprintf(errbuf, errbuf_size, "%s: %s", what, strerror(-code));
+    return salvo_raise(code);
+}
+
+static int sender_lane_start(struct salvo_sender *sender, uint32_t index, uint64_t seed, char *errbuf,
+                             size_t errbuf_size)
+{
+    struct salvo_plan *plan = &sender->plan;
+    struct salvo_lane_conf conf = plan->lane;
+    struct salvo_net_conf net_conf = plan->net;
+    uint8_t *chunks = salvo_arena_take(&sender->arena, plan->chunks_memory, 4096);
+    struct salvo_lane *lane = SALVO_ARENA_TAKE(&sender->arena, struct salvo_lane, 1);
+    const char *note = NULL;
+    char what[64];
+    int r;
+
+    net_conf.clock = sender->clock;
+    net_conf.send_memory = chunks;
+    net_conf.send_memory_size = plan->chunks_memory;
+    conf.lane_index = index;
+    conf.clock = sender->clock;
+    snprintf(what, sizeof(what), "network backend of lane %u", index);
+    r = sender->env.net_open(sender->env.arg, index, &net_conf, &conf.net, &note);
+    if (r)
+        return sender_error(errbuf, errbuf_size, r, what);
+    if (note != NULL)
+        sender->net_note = note;
+    conf.submitters = sender->submitters;
+    conf.submitters_epoch = &sender->submitters_epoch;
+    if (sender->config.threads == SALVO_THREADS_DEDICATED) {
+        conf.control_net = sender->control_net;
+        conf.control_asleep = &sender->control.asleep;
+    }
+    conf.availability = sender->availability;
+    conf.counters = salvo_statfile_lane_counters(&sender->statfile, index);
+    conf.latency = salvo_statfile_hist(&sender->statfile, index);
+    conf.seed = seed + index;
+    r = salvo_lane_init(lane, &conf, &sender->arena, chunks);
+    if (r) {
+        salvo_net_destroy(conf.net);
+        return sender_error(errbuf, errbuf_size, r, "a lane");
+    }
+    sender->lanes[index] = lane;
+    sender->ports[index] = &lane->port;
+    salvo_idle_init(&sender->idles[index], (enum salvo_idle_kind)sender->config.idle,
+                    (uint32_t)sender->config.gather_us, sender->config.gather_answers);
+    sender->lanes_count = index + 1;
+    return 0;
+}
+
+static int sender_statfile_start(struct salvo_sender *sender, char *errbuf, size_t errbuf_size)
+{
+    char labels[64][32];
+    const char *pointers[64];
+    char error[SALVO_STATFILE_ERROR_MAX];
+    struct salvo_statfile_conf conf = {
+        .path = sender->config.stat_file,
+        .lanes_count = sender->config.lanes,
+        .hists_count = sender->config.lanes,
+        .hist_labels = pointers,
+        .start_ms = salvo_clock_wall_ms(sender->clock),
+        .salvo_version = salvo_version(),
+    };
+    int r;
+
+    for (uint32_t i = 0; i < sender->config.lanes; i++) {
+        snprintf(labels[i], sizeof(labels[i]), "lane %u: sent to answered, ns", i);
+        pointers[i] = labels[i];
+    }
+    r = salvo_statfile_open(&sender->statfile, &conf, error);
+    if (r) {
+        snprintf(errbuf, errbuf_size, "%s", error);
+        return salvo_trace(r);
+    }
+    sender->statfile_open = true;
+    for (uint32_t i = 0; i < sender->config.lanes; i++)
+        salvo_hist_reset(salvo_statfile_hist(&sender->statfile, i));
+    return 0;
+}
+
+static int sender_submitters_start(struct salvo_sender *sender, uint64_t seed, char *errbuf,
+                                   size_t errbuf_size)
+{
+    struct salvo_submitter_conf conf = sender->plan.submitter;
+    const struct salvo_identity *identity = &sender->control.identity;
+
+    conf.clock = sender->clock;
+    conf.month = sender_month;
+    conf.ip = identity->ip;
+    conf.ip_size = identity->ip_size;
+    conf.pid = identity->pid;
+    for (uint32_t i = 0; i < sender->config.submitters_max; i++) {
+        int r;
+
+        conf.index = i;
+        conf.mid = (uint32_t)(seed >> 16) + i;
+        r = salvo_submitter_init(
+            &sender->submitters[i], &conf,
+            salvo_arena_take(&sender->arena, sender->plan.submitter_memory, SALVO_CACHE_LINE),
+            sender, &sender->draining);
+        if (r)
+            return sender_error(errbuf, errbuf_size, r, "a submitter");
+    }
+    return 0;
+}
+
+static int sender_control_start(struct salvo_sender *sender, uint64_t seed, char *errbuf,
+                                size_t errbuf_size)
+{
+    struct salvo_control_conf conf = {
+        .config = &sender->config,
+        .clock = sender->clock,
+        .seed = seed,
+        .ports = sender->ports,
+        .lanes_count = sender->lanes_count,
+        .availability = sender->availability,
+        .counters = salvo_statfile_control_counters(&sender->statfile),
+        .errors = &sender->errors,
+        .log = &sender->log,
+        .statfile = &sender->statfile,
+        .net = sender->control_net,
+    };
+    int r = salvo_control_init(&sender->control, &conf, errbuf, errbuf_size);
+
+    sender->control_ready = r == 0;
+    return salvo_trace(r);
+}
+
+/* Every CPU named must be one of ours. */
+static int sender_check_cpus(const struct salvo_config *config, char *errbuf, size_t errbuf_size)
+{
+    int allowed[1024];
+    unsigned count = salvo_cpu_allowed(allowed, SALVO_ARRAY_LENGTH(allowed));
+
+    for (uint32_t i = 0; i <= config->lanes; i++) {
+        int cpu = i == config->lanes ? sender_cpu(config->control_cpu, 0)
+                                     : sender_cpu(config->lane_cpus, i);
+        bool found = cpu < 0;
+
+        for (unsigned k = 0; k < SALVO_MIN(count, SALVO_ARRAY_LENGTH(allowed)); k++)
+            found |= allowed[k] == cpu;
+        if (!found) {
+            snprintf(errbuf, errbuf_size,
+                     "%s names CPU %d, which this process may not use: see `salvo check` for those "
+                     "it may",
+                     i == config->lanes ? "control_cpu" : "lane_cpus", cpu);
+            return salvo_raise(-EINVAL);
+        }
+    }
+    return 0;
+}
+
+static int sender_take(struct salvo_sender *sender, uint64_t seed, char *errbuf, size_t errbuf_size)
+{
+    struct salvo_net_conf control_net;
+    const char *note = NULL;
+    int r = salvo_arena_init(&sender->arena, sender->plan.arena_size, sender->config.huge_pages);
+
+    if (r)
+        return sender_error(errbuf, errbuf_size, r,
+                            "memory (salvo check prints how much; lower messages_out_max, "
+                            "chunks_max or body_size_max)");
+    r = sender_statfile_start(sender, errbuf, errbuf_size);
+    if (r)
+        return r;
+    sender->submitters =
+        SALVO_ARENA_TAKE(&sender->arena, struct salvo_submitter, sender->config.submitters_max);
+    sender->availability =
+        SALVO_ARENA_TAKE(&sender->arena, salvo_availability, sender->config.brokers_max);
+    if (!sender->config.control_by_lane) {
+        salvo_net_conf_default(&control_net, sender->clock);
+        control_net.links_max = salvo_control_links_max(&sender->config);
+        control_net.disabled = sender->plan.net.disabled;
+        r = sender->env.net_open(sender->env.arg, SALVO_ENV_CONTROL, &control_net,
+                                 &sender->control_net, &note);
+        if (r)
+            return sender_error(errbuf, errbuf_size, r, "control's network");
+    }
+    for (uint32_t i = 0; i < sender->plan.lanes_count; i++) {
+        r = sender_lane_start(sender, i, seed, errbuf, errbuf_size);
+        if (r)
+            return r;
+    }
+    r = sender_control_start(sender, seed, errbuf, errbuf_size);
+    if (r == 0)
+        r = sender_submitters_start(sender, seed, errbuf, errbuf_size);
+    if (r == 0)
+        salvo_arena_lock(&sender->arena);
+    return r;
+}
+
+static int sender_thread(struct salvo_sender *sender, const char *name, void *(*run)(void *), void *arg)
+{
+    int r = salvo_thread_start(&sender->threads[sender->threads_count], name, run, arg);
+
+    if (r == 0)
+        sender->threads_count++;
+    return r;
+}
+
+static int sender_threads_start(struct salvo_sender *sender)
+{
+    char name[16];
+    int r;
+
+    switch ((enum salvo_config_threads)sender->config.threads) {
+    case SALVO_THREADS_CALLER:
+        return 0;
+    case SALVO_THREADS_SHARED:
+        return sender_thread(sender, "salvo-shared", sender_shared_run, sender);
+    case SALVO_THREADS_DEDICATED:
+        break;
+    }
+    r = sender_thread(sender, "salvo-control", sender_control_run, sender);
+    for (uint32_t i = 0; r == 0 && i < sender->lanes_count; i++) {
+        struct sender_lane_arg *arg = malloc(sizeof(*arg));
+
+        if (arg == NULL)
+            return salvo_raise(-ENOMEM);
+        *arg = (struct sender_lane_arg){sender, i};
+        snprintf(name, sizeof(name), "salvo-lane-%u", i);
+        r = sender_thread(sender, name, sender_lane_run, arg);
+        if (r)
+            free(arg);
+    }
+    return r;
+}
+
+int salvo_sender_start(struct salvo_sender *sender, const struct salvo_config *config,
+                       const struct salvo_log *log, const struct salvo_sender_env *env, char *errbuf,
+                       size_t errbuf_size)
+{
+    char error[SALVO_CONFIG_ERROR_MAX];
+    struct salvo_random random;
+    uint64_t seed;
+    int r;
+
+    memset(sender, 0, sizeof(*sender));
+    sender->config = *config;
+    sender->log = *log;
+    if (env != NULL)
+        sender->env = *env;
+    if (sender->env.net_open == NULL) {
+        sender->env.net_open = sender_net_open;
+        sender->env.arg = sender;
+    }
+    sender->clock = sender->env.clock != NULL ? sender->env.clock : salvo_clock_tsc();
+    seed = sender->env.seed;
+    if (seed == 0) {
+        salvo_random_init_system(&random);
+        seed = salvo_random_next(&random);
+    }
+    r = salvo_plan_make(config, &sender->plan, error);
+    if (r) {
+        snprintf(errbuf, errbuf_size, "%s", error);
+        return salvo_trace(r);
+    }
+    r = sender_check_cpus(config, errbuf, errbuf_size);
+    if (r)
+        return salvo_trace(r);
+    sender->lanes = calloc(sender->plan.lanes_count, sizeof(struct salvo_lane *));
+    sender->ports = calloc(sender->plan.lanes_count, sizeof(struct salvo_lane_port *));
+    sender->idles = calloc(sender->plan.lanes_count, sizeof(struct salvo_idle));
+    sender->threads = calloc(sender->plan.lanes_count + 1, sizeof(pthread_t));
+    if (sender->lanes == NULL || sender->ports == NULL || sender->idles == NULL ||
+        sender->threads == NULL)
+        r = sender_error(errbuf, errbuf_size, -ENOMEM, "memory");
+    if (r == 0)
+        r = sender_take(sender, seed, errbuf, errbuf_size);
+    if (r == 0) {
+        r = sender_threads_start(sender);
+        if (r)
+            sender_error(errbuf, errbuf_size, r, "a thread");
+    }
+    if (r)
+        salvo_sender_stop(sender);
+    return salvo_trace(r);
+}
+
+/* --- drain and stop ----------------------------------------------------------------------------------- */
+
+/* Waits a moment for what threads or turns are to bring. */
+static void sender_pass(struct salvo_sender *sender, int64_t until_ns)
+{
+    struct timespec moment = {.tv_nsec = SENDER_WAIT_NS / 4};
+    int work;
+
+    if (sender->config.threads != SALVO_THREADS_CALLER || !sender->control_ready) {
+        nanosleep(&moment, NULL);
+        return;
+    }
+    work = sender_turn_all(sender);
+    if (work != 0)
+        return;
+    if (sender->env.pass != NULL)
+        sender->env.pass(sender->env.arg, SALVO_MIN(until_ns, salvo_sender_next_ns(sender)));
+    else
+        salvo_sender_idle(sender, work, SENDER_WAIT_NS);
+}
+
+int salvo_sender_drain(struct salvo_sender *sender, int64_t drain_ns)
+{
+    int64_t deadline_ns = salvo_clock_mono_ns(sender->clock) + drain_ns;
+
+    atomic_store_explicit(&sender->draining, 1, memory_order_relaxed);
+    if (atomic_load_explicit(&sender->drain_at_ns, memory_order_relaxed) == 0) {
+        /* Release: pairs with the acquire in sender_control_turn. */
+        atomic_store_explicit(&sender->drain_at_ns, deadline_ns, memory_order_release);
+        if (sender->control_ready)
+            salvo_control_wake(&sender->control);
+    }
+    /* Acquire: pairs with the release of drained; results are in their rings. */
+    while (atomic_load_explicit(&sender->drained, memory_order_acquire) == 0)
+        sender_pass(sender, deadline_ns);
+    return salvo_clock_mono_ns(sender->clock) >= deadline_ns ? -ETIMEDOUT : 0;
+}
+
+static void sender_threads_stop(struct salvo_sender *sender)
+{
+    int64_t until_ns = salvo_clock_mono_ns(sender->clock) +
+                       (sender->config.api_timeout_ms + 100) * SALVO_NS_PER_MS;
+
+    if (sender->control_ready && (sender->threads_count != 0 || sender->owner != 0)) {
+        atomic_store_explicit(&sender->stopping, 1, memory_order_release);
+        salvo_control_wake(&sender->control);
+        while (atomic_load_explicit(&sender->control_done, memory_order_acquire) == 0 &&
+               salvo_clock_mono_ns(sender->clock) < until_ns)
+            sender_pass(sender, until_ns);
+    }
+    atomic_store_explicit(&sender->stop, 1, memory_order_release);
+    if (sender->threads_count != 0) {
+        salvo_control_wake(&sender->control);
+        for (uint32_t i = 0; i < sender->lanes_count; i++)
+            salvo_net_wake(sender->lanes[i]->net);
+    }
+    for (uint32_t i = 0; i < sender->threads_count; i++)
+        salvo_thread_join(sender->threads[i]);
+    sender->threads_count = 0;
+}
+
+void salvo_sender_stop(struct salvo_sender *sender)
+{
+    sender_threads_stop(sender);
+    for (uint32_t i = 0; i < sender->lanes_count; i++)
+        salvo_net_destroy(sender->lanes[i]->net);
+    if (sender->control_ready)
+        salvo_control_deinit(&sender->control); /* and its net */
+    else if (sender->control_net != NULL)
+        salvo_net_destroy(sender->control_net);
+    for (uint32_t i = 0; i < sender->lanes_count; i++)
+        salvo_lane_deinit(sender->lanes[i]);
+    if (sender->arena.locked)
+        for (uint32_t i = 0; i < sender->config.submitters_max; i++)
+            salvo_submitter_deinit(&sender->submitters[i]);
+    if (sender->statfile_open)
+        salvo_statfile_close(&sender->statfile);
+    salvo_arena_deinit(&sender->arena);
+    free(sender->lanes);
+    free(sender->ports);
+    free(sender->idles);
+    free(sender->threads);
+}
+
+/* --- submitters --------------------------------------------------------------------------------------- */
+
+/* The lane that fewest submitters are bound to. */
+static uint32_t sender_lane_fewest(struct salvo_sender *sender)
+{
+    uint32_t counts[64] = {0};
+    uint32_t fewest = 0;
+
+    for (uint32_t i = 0; i < sender->config.submitters_max; i++) {
+        struct salvo_submitter *s = &sender->submitters[i];
+
+        if (atomic_load_explicit(&s->state, memory_order_acquire) == SALVO_SUBMITTER_OPEN)
+            counts[atomic_load_explicit(&s->lane_index, memory_order_relaxed)]++;
+    }
+    for (uint32_t i = 1; i < sender->lanes_count; i++)
+        if (counts[i] < counts[fewest])
+            fewest = i;
+    return fewest;
+}
+
+static void sender_submitters_changed(struct salvo_sender *sender, uint32_t lane_index)
+{
+    /* Release: pairs with the acquire in lane_find_submitters. */
+    atomic_fetch_add_explicit(&sender->submitters_epoch, 1, memory_order_release);
+    salvo_lane_port_wake(sender->ports[lane_index]);
+}
+
+struct salvo_submitter *salvo_sender_submitter(struct salvo_sender *sender)
+{
+    uint32_t lane_index = sender_lane_fewest(sender);
+
+    for (uint32_t i = 0; i < sender->config.submitters_max; i++) {
+        if (!salvo_submitter_take(&sender->submitters[i], sender->ports[lane_index]))
+            continue;
+        sender_submitters_changed(sender, lane_index);
+        return &sender->submitters[i];
+    }
+    return NULL;
+}
+
+void salvo_sender_submitter_done(struct salvo_sender *sender, struct salvo_submitter *s)
+{
+    uint32_t lane_index = atomic_load_explicit(&s->lane_index, memory_order_relaxed);
+
+    /* Release: pairs with the acquire in lane_find_submitters: we touch it no more. */
+    atomic_store_explicit(&s->state, SALVO_SUBMITTER_CLOSING, memory_order_release);
+    sender_submitters_changed(sender, lane_index);
+}
