@@ -1,0 +1,44 @@
+import java.util.Set;
+import org.apache.rocketmq.common.TopicConfig;
+import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
+
+/**
+ * Topics, through RocketMQ's own admin client.
+ *
+ * <pre>
+ * Admin create --nameserver a:1 --topic t --queues 4 [--perm 6] --broker host:port
+ * Admin route  --nameserver a:1 --topic t
+ * Admin delete --nameserver a:1;b:2 --topic t --brokers host:port,host:port
+ * </pre>
+ */
+public final class Admin {
+    private Admin() {
+    }
+
+    public static void main(String[] args) throws Exception {
+        Options options = new Options(args, 1);
+        DefaultMQAdminExt admin = new DefaultMQAdminExt();
+        admin.setNamesrvAddr(options.text("nameserver"));
+        admin.setInstanceName("admin-" + ProcessHandle.current().pid());
+        admin.setVipChannelEnabled(false);
+        admin.start();
+        String topic = options.text("topic");
+        switch (args[0]) {
+        case "create":
+            int queues = options.number("queues", 4);
+            admin.createAndUpdateTopicConfig(options.text("broker"), new TopicConfig(
+                topic, queues, queues, options.number("perm", 6)));
+            break;
+        case "route":
+            System.out.println(admin.examineTopicRouteInfo(topic).toJson());
+            break;
+        case "delete":
+            admin.deleteTopicInBroker(Set.of(options.text("brokers").split(",")), topic);
+            admin.deleteTopicInNameServer(Set.of(options.text("nameserver").split(";")), null, topic);
+            break;
+        default:
+            throw new IllegalArgumentException("create, route or delete, not " + args[0]);
+        }
+        System.exit(0);
+    }
+}
