@@ -126,7 +126,8 @@ class Process:
         conf.mkdir(parents=True)
         for each in ("logback_namesrv.xml", "logback_broker.xml"):
             (conf / each).write_text(LOGBACK.format(package=""))
-        (conf / "rmq.logback.xml").write_text(LOGBACK.format(package="org.apache.rocketmq.logging."))
+        (conf / "rmq.logback.xml").write_text(
+            LOGBACK.format(package="org.apache.rocketmq.logging."))
 
     # what a test does with it
 
@@ -191,9 +192,10 @@ class Process:
         environment = dict(os.environ, ROCKETMQ_HOME=str(self.directory))
         for each in ("NAMESRV_ADDR", "JAVA_TOOL_OPTIONS", "ROCKETMQ_SERIALIZE_TYPE"):
             environment.pop(each, None)
+        class_path = jars.classpath(self.directory / "conf", self.cluster.jars)
         command = [jars.tool("java"), *JAVA_OPENS, *self.java_options,
                    f"-Duser.home={self.directory}", f"-Djava.io.tmpdir={self.directory}",
-                   "-cp", f"{self.directory}/conf:" + jars.classpath(self.cluster.jars), self.main, "-c", str(self._conf())]
+                   "-cp", class_path, self.main, "-c", str(self._conf())]
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,

@@ -34,7 +34,8 @@ public final class Admin {
             break;
         case "delete":
             admin.deleteTopicInBroker(Set.of(options.text("brokers").split(",")), topic);
-            admin.deleteTopicInNameServer(Set.of(options.text("nameserver").split(";")), null, topic);
+            admin.deleteTopicInNameServer(Set.of(options.text("nameserver").split(";")), null,
+                                          topic);
             break;
         default:
             throw new IllegalArgumentException("create, route or delete, not " + args[0]);

@@ -2,7 +2,7 @@ import java.util.Collection;
 import java.util.Map;
 import java.util.TreeMap;
 
-/** Writes JSON in pure ASCII. Its own, so that no client's JSON library colours what a test sees. */
+/** Writes JSON in pure ASCII, so that no client's JSON library colours what a test sees. */
 final class Json {
     private Json() {
     }

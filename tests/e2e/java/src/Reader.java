@@ -103,7 +103,7 @@ public final class Reader {
             out.newLine();
         }
         if (summary.messages != listedCount) {
-            System.err.println("read " + summary.messages + " of " + listedCount + " listed messages");
+            System.err.println("read " + summary.messages + " of " + listedCount + " listed");
             return 1;
         }
         if (listedCount < expected) {
@@ -148,7 +148,8 @@ public final class Reader {
         while (offset < range.to) {
             PullResult result;
             try {
-                result = consumer.pull(range.queue, "*", offset, PULL_MESSAGES_MAX, PULL_TIMEOUT_MS);
+                result = consumer.pull(range.queue, "*", offset, PULL_MESSAGES_MAX,
+                                       PULL_TIMEOUT_MS);
             } catch (Exception e) {
                 if (++attempts >= ATTEMPTS_MAX)
                     throw e;
@@ -256,7 +257,8 @@ public final class Reader {
         /** A body that begins with seq=shard:n: n must grow within each shard and queue. */
         private void addSequence(String queue, MessageExt message) {
             byte[] body = message.getBody();
-            String start = new String(body, 0, Math.min(body.length, 64), StandardCharsets.ISO_8859_1);
+            String start = new String(body, 0, Math.min(body.length, 64),
+                                      StandardCharsets.ISO_8859_1);
             int colon = start.indexOf(':');
             if (!start.startsWith("seq=") || colon < 0)
                 return;
