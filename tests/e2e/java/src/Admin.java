@@ -34,12 +34,23 @@ public final class Admin {
             break;
         case "delete":
             admin.deleteTopicInBroker(Set.of(options.text("brokers").split(",")), topic);
-            admin.deleteTopicInNameServer(Set.of(options.text("nameserver").split(";")), null,
-                                          topic);
+            deleteInNameservers(admin, Set.of(options.text("nameserver").split(";")), topic);
             break;
         default:
             throw new IllegalArgumentException("create, route or delete, not " + args[0]);
         }
         System.exit(0);
+    }
+
+    /** 4.x has (addresses, topic, cluster); 5.x has (addresses, topic) as well. */
+    private static void deleteInNameservers(DefaultMQAdminExt admin, Set<String> addresses,
+                                            String topic) throws ReflectiveOperationException {
+        try {
+            DefaultMQAdminExt.class.getMethod("deleteTopicInNameServer", Set.class, String.class)
+                .invoke(admin, addresses, topic);
+        } catch (NoSuchMethodException e) {
+            DefaultMQAdminExt.class.getMethod("deleteTopicInNameServer", Set.class, String.class,
+                                              String.class).invoke(admin, addresses, topic, null);
+        }
     }
 }

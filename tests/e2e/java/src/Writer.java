@@ -1,4 +1,6 @@
+import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Random;
@@ -9,10 +11,12 @@ import org.apache.rocketmq.common.message.Message;
 /**
  * Sends messages of every shape with Java's own producer, to prove the harness without salvo.
  *
- * <pre>Writer --nameserver a:1 --topic t [--count 50] [--from 0] [--timeout-ms 3000]</pre>
+ * <pre>
+ * Writer --nameserver a:1 --topic t --out file [--count 50] [--from 0] [--timeout-ms 3000]
+ * </pre>
  *
  * Message n has the body "seq=0:n " and n % 7 * 1000 more bytes, so some are compressed. One JSON
- * object a line says what was sent and what came back, or "error" for a send that failed.
+ * object a line of the file says what was sent and what came back, or "error" for a send that failed.
  */
 public final class Writer {
     private Writer() {
@@ -26,6 +30,7 @@ public final class Writer {
         producer.setVipChannelEnabled(false);
         producer.setSendMsgTimeout(options.number("timeout-ms", 3000));
         producer.start();
+        PrintWriter out = new PrintWriter(options.text("out"), StandardCharsets.US_ASCII);
         int from = options.number("from", 0);
         for (int n = from; n < from + options.number("count", 50); n++) {
             Message message = message(options.text("topic"), n);
@@ -45,8 +50,9 @@ public final class Writer {
                 line.put("error", e.toString());
             }
             line.put("properties", Json.sorted(message.getProperties()));
-            System.out.println(Json.of(line));
+            out.println(Json.of(line));
         }
+        out.close();
         System.exit(0);
     }
 
@@ -55,7 +61,7 @@ public final class Writer {
         byte[] body = new byte[start.length + n % 7 * 1000];
         new Random(n).nextBytes(body);
         if (n % 2 == 0)
-            java.util.Arrays.fill(body, (byte) 'x');
+            Arrays.fill(body, (byte) 'x');
         System.arraycopy(start, 0, body, 0, start.length);
         Message message = new Message(topic, n % 3 == 0 ? "" : "Tag" + n % 3,
                                       n % 5 == 0 ? "" : "key-" + n + " shared", body);
