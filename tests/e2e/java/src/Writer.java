@@ -15,8 +15,8 @@ import org.apache.rocketmq.common.message.Message;
  * Writer --nameserver a:1 --topic t --out file [--count 50] [--from 0] [--timeout-ms 3000]
  * </pre>
  *
- * Message n has the body "seq=0:n " and n % 7 * 1000 more bytes, so some are compressed. One JSON
- * object a line of the file says what was sent and what came back, or "error" for a send that failed.
+ * Message n has the body "seq=0:n " and n % 7 * 1000 more bytes, so some are compressed. Each line
+ * of the file is a JSON object: what was sent and what came back, or "error" when the send failed.
  */
 public final class Writer {
     private Writer() {
