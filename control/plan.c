@@ -90,6 +90,8 @@ static int plan_lane(const struct salvo_config *config, struct salvo_plan *plan,
         .open_max = config->batches_open_max,
     };
     lane->compression = (enum salvo_compression)config->compress;
+    lane->compressed_sysflag =
+        salvo_compression_sysflag(lane->compression, config->compress_old_flag);
     lane->compress_level = (int)config->compress_level;
     lane->compress_min = config->compress_min;
     lane->tries_max = config->retries + 1;
@@ -161,7 +163,7 @@ int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_pl
     plan.net.receive_buffers = PLAN_RECEIVE_BUFFERS;
     plan.net.receive_buffer_size = PLAN_RECEIVE_BUFFER_SIZE;
     plan.net.zero_copy_min = (uint32_t)SALVO_MIN(config->zero_copy_min, UINT32_MAX);
-    plan.net.disabled = config->threads == SALVO_THREADS_CALLER;
+    plan.net.disabled = true; /* bound by its lane's first turn, whichever thread makes that */
 
     plan_row(&plan, "chunks of a lane", plan.lane.chunks_max, plan.lane.chunk_size,
              "chunks_max x chunk_bytes");

@@ -437,7 +437,7 @@ static int sender_threads_start(struct salvo_sender *sender)
         if (arg == NULL)
             return salvo_raise(-ENOMEM);
         *arg = (struct sender_lane_arg){sender, i};
-        snprintf(name, sizeof(name), "salvo-lane-%u", i);
+        snprintf(name, sizeof(name), "salvo-lane-%u", i & 255);
         r = sender_thread(sender, name, sender_lane_run, arg);
         if (r)
             free(arg);

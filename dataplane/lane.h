@@ -67,6 +67,7 @@ struct salvo_lane_conf {
     struct salvo_batch_limits batch;
     enum salvo_compression compression;
     int compress_level;
+    int32_t compressed_sysflag; /* what a compressed body's header says */
     uint64_t compress_min;
     uint32_t tries_max;
     int64_t try_timeout_ns; /* 0: a third of the budget */

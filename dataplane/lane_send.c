@@ -30,9 +30,8 @@ static const struct salvo_send_template *lane_template(const struct salvo_lane *
     fields.queueId = queue->queueId;
     fields.flag = request->flag;
     fields.batch = false;
-    if (!compressed)
-        fields.sysFlag = 0;
-    if (fields.brokerName.text != NULL || fields.brokerName.size != 0)
+    fields.sysFlag = compressed ? lane->conf.compressed_sysflag : 0;
+    if (fields.brokerName.text != NULL) /* the declared version sends it */
         fields.brokerName = salvo_text_of(lane->route->brokers[queue->broker].name);
     r = salvo_send_template_init(own, lane->conf.form, &fields, false);
     salvo_assert(r == 0); /* control built the others from the same names */
