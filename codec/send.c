@@ -459,11 +459,13 @@ static size_t template_write_json(const struct salvo_send_template *t, uint8_t *
 {
     uint8_t *suffix;
 
-    salvo_assert(properties != NULL || properties_size == 0);
     salvo_assert(opaque >= OPAQUE_PLACEHOLDER); /* a number in JSON has no leading zeros */
 
     memcpy(bytes, t->bytes, t->prefix_size);
-    suffix = salvo_escape(bytes + t->prefix_size, properties, properties_size);
+    if (properties == NULL) /* in place, escaped: a retry copies them from its old header */
+        suffix = bytes + t->prefix_size + properties_size;
+    else
+        suffix = salvo_escape(bytes + t->prefix_size, properties, properties_size);
     memcpy(suffix, t->bytes + t->prefix_size, t->suffix_size);
     opaque_write(suffix + t->opaque_offset, opaque);
     return (size_t)(suffix + t->suffix_size - bytes);

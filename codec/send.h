@@ -69,9 +69,9 @@ static inline size_t salvo_send_template_bound(const struct salvo_send_template 
 }
 
 /* Writes prefix, properties and suffix into `bytes`, which has room for the bound above (the caller
- * asserts it), with lengths set for body_size. The properties are in wire form (unescaped); in binary
- * form when they are already in place behind the prefix, pass NULL and they are left as they are.
- * born_ms has 13 digits; opaque ten. Returns the size. */
+ * asserts it), with lengths set for body_size. The properties are in wire form (unescaped). NULL: they
+ * lie behind the prefix already, as they stand in a header of this form (JSON: escaped), and
+ * properties_size is their size there. born_ms has 13 digits; opaque ten. Returns the size. */
 size_t salvo_send_template_write(const struct salvo_send_template *t, uint8_t *bytes, int32_t opaque,
                                  int64_t born_ms, const void *properties, size_t properties_size,
                                  uint32_t body_size);
