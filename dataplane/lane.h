@@ -127,7 +127,7 @@ struct salvo_lane {
     uint64_t open;            /* messages taken and without a result */
     int64_t drain_at_ns;      /* INT64_MAX: not draining; inputs are closed */
     bool drained_wanted;
-    int64_t cycle_started_ns;
+    int64_t wall_ms; /* when this turn began: bornTimestamp of its frames */
     struct salvo_net_event events[SALVO_LANE_EVENTS_PER_CYCLE];
 
     /* control -> lane, lane -> control */

@@ -106,31 +106,28 @@ void salvo_lane_finish_item(struct salvo_lane *lane, uint32_t index,
     lane->open--;
 }
 
-static int lane_hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
-}
+/* Value of each hex digit with 0x10 set; 0 for everything else. */
+static const uint8_t lane_hex_values[256] = {
+    ['0'] = 0x10, ['1'] = 0x11, ['2'] = 0x12, ['3'] = 0x13, ['4'] = 0x14, ['5'] = 0x15,
+    ['6'] = 0x16, ['7'] = 0x17, ['8'] = 0x18, ['9'] = 0x19, ['A'] = 0x1a, ['B'] = 0x1b,
+    ['C'] = 0x1c, ['D'] = 0x1d, ['E'] = 0x1e, ['F'] = 0x1f, ['a'] = 0x1a, ['b'] = 0x1b,
+    ['c'] = 0x1c, ['d'] = 0x1d, ['e'] = 0x1e, ['f'] = 0x1f,
+};
 
 /* `digits` hex digits, at most 16. False when one is none. */
 static bool lane_hex(const char *text, unsigned digits, uint64_t *ret_value)
 {
     uint64_t value = 0;
+    uint8_t good = 0x10;
 
     for (unsigned i = 0; i < digits; i++) {
-        int digit = lane_hex_digit(text[i]);
+        uint8_t digit = lane_hex_values[(uint8_t)text[i]];
 
-        if (digit < 0)
-            return false;
-        value = value << 4 | (uint64_t)digit;
+        good &= digit;
+        value = value << 4 | (digit & 15);
     }
     *ret_value = value;
-    return true;
+    return good != 0;
 }
 
 /* The next offset message id of a comma list into the result: | 4|16 ip | 4 port | 8 offset | in

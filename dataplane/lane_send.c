@@ -97,7 +97,7 @@ void salvo_lane_encode(struct salvo_lane *lane, struct salvo_request *request,
     struct salvo_send_template own;
     const struct salvo_send_template *t = lane_template(lane, topic, queue, request, &own);
     size_t bound = lane_header_bound(t, p);
-    int64_t born_ms = salvo_clock_wall_ms(lane->conf.clock);
+    int64_t born_ms = lane->wall_ms;
     size_t size;
 
     if (SALVO_LIKELY(bound <= lane->chunks.chunk_size / 2)) {

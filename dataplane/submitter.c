@@ -91,6 +91,7 @@ bool salvo_submitter_take(struct salvo_submitter *s, struct salvo_lane_port *por
     atomic_store_explicit(&s->details_polled, 0, memory_order_relaxed);
     atomic_store_explicit(&s->armed, 0, memory_order_relaxed);
     s->results_dirty = false;
+    s->wall_read_ns = INT64_MIN / 2;
     s->msg = (struct salvo_msg){.submitter = s};
     atomic_store_explicit(&s->lane_index, port->lane_index, memory_order_relaxed);
     /* Release: pairs with the acquire in lane_find_submitters; the rings are set up. */
@@ -164,14 +165,20 @@ int salvo_submitter_set_property(struct salvo_msg *m, const char *name, const ch
 }
 
 /* UNIQ_KEY 0x01 32 or 56 digits 0x02: always set, so that tries and replays can be told by it. */
-static void submitter_write_id(struct salvo_submitter *s, struct salvo_msg *m, uint8_t **at)
+static void submitter_write_id(struct salvo_submitter *s, struct salvo_msg *m, int64_t now_ns,
+                               uint8_t **at)
 {
     static const char name[] = "UNIQ_KEY\x01";
     struct salvo_slot *slot = m->slot;
     uint8_t *p = *at;
 
-    if (!m->has_id)
-        salvo_id_make(&s->ids, salvo_clock_wall_ms(s->conf.clock), s->conf.month, slot->id);
+    if (!m->has_id) {
+        if (now_ns - s->wall_read_ns >= SALVO_NS_PER_MS) {
+            s->wall_read_ns = now_ns;
+            s->wall_ms = salvo_clock_wall_ms(s->conf.clock);
+        }
+        salvo_id_make(&s->ids, s->wall_ms, s->conf.month, slot->id);
+    }
     memcpy(p, name, sizeof(name) - 1);
     p += sizeof(name) - 1;
     p += salvo_id_write(s->conf.ip, s->conf.ip_size, slot->id, (char *)p);
@@ -200,6 +207,7 @@ int salvo_submitter_commit(struct salvo_msg *m, size_t size, uint64_t cookie)
 {
     struct salvo_submitter *s = m->submitter;
     struct salvo_slot *slot = m->slot;
+    int64_t now_ns;
     uint8_t *at;
 
     salvo_assert(slot != NULL);
@@ -207,9 +215,10 @@ int salvo_submitter_commit(struct salvo_msg *m, size_t size, uint64_t cookie)
         return salvo_raise(-EINVAL);
     slot->body_size = (uint32_t)size;
     slot->cookie = cookie;
-    slot->deadline_ns = salvo_clock_mono_ns(s->conf.clock) + slot->budget_ns;
+    now_ns = salvo_clock_mono_ns(s->conf.clock);
+    slot->deadline_ns = now_ns + slot->budget_ns;
     at = m->properties.at; /* the claim has 256 bytes more than the writer may use */
-    submitter_write_id(s, m, &at);
+    submitter_write_id(s, m, now_ns, &at);
     if (SALVO_UNLIKELY(slot->flags & SALVO_SLOT_NO_WAIT)) {
         memcpy(at,
                "WAIT\x01"

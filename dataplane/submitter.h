@@ -137,6 +137,8 @@ struct salvo_submitter {
     struct salvo_msg msg;
     uint64_t committed;
     uint64_t polled;
+    int64_t wall_ms; /* wall clock when mono stood at wall_read_ns: read anew every millisecond */
+    int64_t wall_read_ns;
     _Atomic(uint32_t) *draining; /* the sender's: inputs are closed */
 
     /* both: one producer, one consumer each */
