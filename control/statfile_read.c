@@ -1,0 +1,198 @@
+/* The stat file's reading side: nothing in the file is believed before it was checked against the
+ * size that the file really has. See statfile.h. */
+#include "control/statfile.h"
+
+#include "base/assert.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Far above what a salvo writes; keeps products of sizes and counts from wrapping. */
+#define VIEW_COUNT_MAX 65536u
+#define VIEW_SIZE_MAX  (UINT64_C(1) << 40)
+
+static bool section_fits(uint64_t offset, uint64_t size, uint64_t count, uint64_t whole)
+{
+    if (count > VIEW_COUNT_MAX || size > VIEW_SIZE_MAX / VIEW_COUNT_MAX)
+        return false;
+    return offset % 8 == 0 && offset <= whole && size * count <= whole - offset;
+}
+
+/* NULL, or what is wrong. */
+static const char *header_wrong(const struct salvo_statfile_header *h, uint64_t size)
+{
+    if (size < sizeof(*h))
+        return "is too short: not a stat file, or cut off";
+    if (h->magic != SALVO_STATFILE_MAGIC)
+        return "is not a stat file of salvo";
+    if (h->version != SALVO_STATFILE_VERSION || h->header_size != sizeof(*h) ||
+        h->name_size != sizeof(struct salvo_statfile_name) ||
+        h->error_size != sizeof(struct salvo_statfile_error) ||
+        h->hist_size != sizeof(struct salvo_statfile_hist) || h->hist_buckets != SALVO_HIST_BUCKETS)
+        return "was written by another version of salvo; use that version's salvo stat";
+    if (h->size != size)
+        return "is cut off: it does not have the size it was made with";
+    if (memchr(h->salvo_version, '\0', sizeof(h->salvo_version)) == NULL ||
+        h->lane_size / sizeof(salvo_counter) < h->lane_counters_count ||
+        !section_fits(h->names_offset, h->name_size,
+                      (uint64_t)h->lane_counters_count + h->control_counters_count, size) ||
+        !section_fits(h->control_offset, sizeof(salvo_counter), h->control_counters_count, size) ||
+        !section_fits(h->lanes_offset, h->lane_size, h->lanes_count, size) ||
+        !section_fits(h->errors_offset, h->error_size, h->errors_max, size) ||
+        !section_fits(h->hists_offset, h->hist_size, h->hists_count, size))
+        return "is damaged: its header points outside of it";
+    return NULL;
+}
+
+static const void *at_offset(const struct salvo_statfile_view *view, uint64_t offset)
+{
+    return (const char *)view->header + offset;
+}
+
+/* The texts are not changed once the file is in place: checked once. */
+static const char *texts_wrong(const struct salvo_statfile_view *view)
+{
+    const struct salvo_statfile_header *h = view->header;
+    const struct salvo_statfile_name *names = at_offset(view, h->names_offset);
+    uint32_t count = h->lane_counters_count + h->control_counters_count;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (memchr(names[i].name, '\0', sizeof(names[i].name)) == NULL ||
+            memchr(names[i].unit, '\0', sizeof(names[i].unit)) == NULL ||
+            memchr(names[i].text, '\0', sizeof(names[i].text)) == NULL)
+            return "is damaged: a counter's name does not end";
+    for (uint32_t i = 0; i < h->hists_count; i++) {
+        const struct salvo_statfile_hist *hist =
+            at_offset(view, h->hists_offset + i * h->hist_size);
+
+        if (memchr(hist->label, '\0', sizeof(hist->label)) == NULL)
+            return "is damaged: a histogram's label does not end";
+    }
+    return NULL;
+}
+
+static int view_map(struct salvo_statfile_view *view, int fd, const char **ret_why)
+{
+    struct stat st;
+    void *at;
+
+    if (fstat(fd, &st) != 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < sizeof(struct salvo_statfile_header)) {
+        *ret_why = "is too short: not a stat file, or cut off";
+        return -EBADMSG;
+    }
+    at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED)
+        return -errno;
+    view->header = at;
+    view->size = (size_t)st.st_size;
+    *ret_why = header_wrong(view->header, view->size);
+    if (*ret_why == NULL)
+        *ret_why = texts_wrong(view);
+    return *ret_why == NULL ? 0 : -EBADMSG;
+}
+
+int salvo_statfile_view_open(struct salvo_statfile_view *view, const char *path,
+                             char ret_error[SALVO_STATFILE_ERROR_MAX])
+{
+    const char *why = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int r;
+
+    *view = (struct salvo_statfile_view){0};
+    if (fd < 0) {
+        r = -errno;
+        snprintf(ret_error, SALVO_STATFILE_ERROR_MAX,
+                 "%.300s cannot be opened: %s; is salvo running with option stat_file set to it?",
+                 path, strerror(-r));
+        return salvo_raise(r);
+    }
+    r = view_map(view, fd, &why);
+    close(fd);
+    if (r) {
+        snprintf(ret_error, SALVO_STATFILE_ERROR_MAX, "%.300s %s", path,
+                 why != NULL ? why : strerror(-r));
+        salvo_statfile_view_close(view);
+    }
+    return r;
+}
+
+void salvo_statfile_view_close(struct salvo_statfile_view *view)
+{
+    if (view->header != NULL)
+        munmap((void *)(uintptr_t)view->header, view->size);
+    *view = (struct salvo_statfile_view){0};
+}
+
+bool salvo_statfile_view_alive(const struct salvo_statfile_view *view)
+{
+    pid_t pid = (pid_t)view->header->pid;
+
+    return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
+}
+
+const struct salvo_statfile_name *
+salvo_statfile_view_lane_name(const struct salvo_statfile_view *view, uint32_t index)
+{
+    const struct salvo_statfile_name *names = at_offset(view, view->header->names_offset);
+
+    salvo_assert(index < view->header->lane_counters_count);
+    return &names[index];
+}
+
+const struct salvo_statfile_name *
+salvo_statfile_view_control_name(const struct salvo_statfile_view *view, uint32_t index)
+{
+    const struct salvo_statfile_name *names = at_offset(view, view->header->names_offset);
+
+    salvo_assert(index < view->header->control_counters_count);
+    return &names[view->header->lane_counters_count + index];
+}
+
+uint64_t salvo_statfile_view_lane(const struct salvo_statfile_view *view, uint32_t lane_index,
+                                  uint32_t index)
+{
+    const struct salvo_statfile_header *h = view->header;
+
+    salvo_assert(lane_index < h->lanes_count);
+    salvo_assert(index < h->lane_counters_count);
+    return salvo_counter_get(at_offset(view, h->lanes_offset + lane_index * h->lane_size), index);
+}
+
+uint64_t salvo_statfile_view_control(const struct salvo_statfile_view *view, uint32_t index)
+{
+    salvo_assert(index < view->header->control_counters_count);
+    return salvo_counter_get(at_offset(view, view->header->control_offset), index);
+}
+
+uint32_t salvo_statfile_view_errors(const struct salvo_statfile_view *view)
+{
+    /* Pairs with the release in salvo_statfile_copy_errors. */
+    uint32_t used = atomic_load_explicit(&view->header->errors_used, memory_order_acquire);
+
+    return SALVO_MIN(used, view->header->errors_max);
+}
+
+const struct salvo_statfile_error *salvo_statfile_view_error(const struct salvo_statfile_view *view,
+                                                             uint32_t index)
+{
+    const struct salvo_statfile_error *errors = at_offset(view, view->header->errors_offset);
+
+    salvo_assert(index < view->header->errors_max);
+    return &errors[index];
+}
+
+const struct salvo_statfile_hist *salvo_statfile_view_hist(const struct salvo_statfile_view *view,
+                                                           uint32_t index)
+{
+    salvo_assert(index < view->header->hists_count);
+    return at_offset(view, view->header->hists_offset + index * view->header->hist_size);
+}

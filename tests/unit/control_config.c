@@ -1,0 +1,291 @@
+/* Each bad input gives one error that names the option and says what would be right. */
+#include "tests/unit/unit.h"
+
+#include "control/config.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static struct salvo_config config;
+static char error[SALVO_CONFIG_ERROR_MAX];
+
+static int set(const char *name, const char *value)
+{
+    error[0] = '\0';
+    return salvo_config_set(&config, name, value, SALVO_CONFIG_ARGUMENT, error);
+}
+
+static void defaults_are_those_of_the_table(void **state)
+{
+    salvo_config_init(&config);
+    assert_string_equal(config.group, "salvo");
+    assert_int_equal(config.timeout_ms, 3000);
+    assert_int_equal(config.body_size_max, 4 << 20);
+    assert_int_equal(config.fault_table, SALVO_FAULT_TABLE_5_1_4);
+    assert_string_equal(salvo_config_enum_name(&config, SALVO_OPTION_header), "binary");
+    assert_int_equal(config.sources[SALVO_OPTION_lanes], SALVO_CONFIG_DEFAULT);
+}
+
+static void times_and_sizes_take_units(void **state)
+{
+    static const struct {
+        const char *name, *value;
+        int64_t expected;
+    } cases[] = {
+        {"linger_us", "250", 250},
+        {"linger_us", "250us", 250},
+        {"linger_us", "2ms", 2000},
+        {"linger_us", "1s", 1000000},
+        {"linger_us", "0", 0},
+        {"timeout_ms", "3s", 3000},
+        {"timeout_ms", "2m", 120000},
+        {"timeout_ms", "5000us", 5},
+        {"timeout_ms", "7 ms", 7},
+        {"body_size_max", "1", 1},
+        {"body_size_max", "512B", 512},
+        {"body_size_max", "64KiB", 65536},
+        {"body_size_max", "4MiB", 4194304},
+        {"body_size_max", "64KB", 64000},
+        {"body_size_max", "2MB", 2000000},
+        {"ring_bytes", "1GiB", 1 << 30},
+        {"ring_bytes", "1GB", 1000000000},
+    };
+
+    salvo_config_init(&config);
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(cases); i++) {
+        int64_t got;
+
+        assert_int_equal(set(cases[i].name, cases[i].value), 0);
+        got = cases[i].name[0] == 'l'   ? config.linger_us
+              : cases[i].name[0] == 't' ? config.timeout_ms
+              : cases[i].name[0] == 'b' ? (int64_t)config.body_size_max
+                                        : (int64_t)config.ring_bytes;
+        assert_int_equal(got, cases[i].expected);
+    }
+    assert_int_equal(set("batch", "LINGER"), 0);
+    assert_int_equal(config.batch, SALVO_BATCH_LINGER);
+    assert_int_equal(set("huge_pages", "no"), 0);
+    assert_false(config.huge_pages);
+    assert_int_equal(set("fault_latency", "on"), 0);
+    assert_true(config.fault_latency);
+}
+
+static void a_bad_value_names_its_option_and_the_remedy(void **state)
+{
+    static const struct {
+        const char *name, *value;
+        const char *says[3];
+    } cases[] = {
+        {"linger", "1ms", {"\"linger\"", "did you mean linger_us?", NULL}},
+        {"topics-max", "1", {"did you mean topics_max?", NULL, NULL}},
+        {"timout_ms", "1", {"did you mean timeout_ms?", NULL, NULL}},
+        {"xyzzy", "1", {"xyzzy", "docs/CONFIG.md", NULL}},
+        {"", "1", {"no option is called", NULL, NULL}},
+        {"lanes", "0", {"lanes", "too small", "1 to 64"}},
+        {"lanes", "65", {"lanes", "too large", "1 to 64"}},
+        {"lanes", "two", {"lanes", "not a whole number", "1 to 64"}},
+        {"lanes", "2ms", {"lanes", "without a unit", "1 to 64"}},
+        {"lanes", "-1", {"lanes", "negative", "1 to 64"}},
+        {"lanes", "", {"lanes", "not a whole number", NULL}},
+        {"lanes", "99999999999999999999999", {"lanes", "too large", NULL}},
+        {"timeout_ms", "3 parsecs", {"timeout_ms", "unit that nobody knows", "us, ms, s, m"}},
+        {"timeout_ms", "1500us", {"timeout_ms", "not whole", "1ms to"}},
+        {"timeout_ms", "0", {"timeout_ms", "too small", NULL}},
+        {"timeout_ms", "9000000000000000000m", {"timeout_ms", "too large", NULL}},
+        {"body_size_max", "5MiB", {"body_size_max", "too large", "4MiB"}},
+        {"body_size_max", "1kb", {"body_size_max", "unit that nobody knows", "KiB"}},
+        {"body_size_max", "1.5MiB", {"body_size_max", "unit", NULL}},
+        {"header", "xml", {"header", "json or binary", NULL}},
+        {"compress", "gzip", {"compress", "none, zlib, lz4 or zstd", NULL}},
+        {"huge_pages", "maybe", {"huge_pages", "true or false", NULL}},
+        {"client_ip",
+         "1111111111222222222233333333334444444444555555555566666666667777",
+         {"client_ip", "too long", "63 bytes"}},
+        {"group", "a\nb", {"group", "control character", NULL}},
+    };
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(cases); i++) {
+        struct salvo_config before;
+
+        salvo_config_init(&config);
+        before = config;
+        if (set(cases[i].name, cases[i].value) == 0)
+            fail_msg("%s=%s was taken", cases[i].name, cases[i].value);
+        for (size_t j = 0; j < 3 && cases[i].says[j] != NULL; j++)
+            if (strstr(error, cases[i].says[j]) == NULL)
+                fail_msg("\"%s\" does not say \"%s\"", error, cases[i].says[j]);
+        assert_memory_equal(&before, &config, sizeof(config));
+    }
+}
+
+static int load_text(const char *text)
+{
+    char path[] = "/tmp/salvo-config-XXXXXX";
+    int fd = mkstemp(path), r;
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+    salvo_config_init(&config);
+    error[0] = '\0';
+    r = salvo_config_load_file(&config, path, error);
+    unlink(path);
+    return r;
+}
+
+static void a_file_may_have_sections_or_none(void **state)
+{
+    assert_int_equal(
+        load_text("cluster:\n  nameserver: a:1;b:2\n  header: json\nlanes:\n  lanes: 3\n"
+                  "batch:\n  batch: \"off\"\nsend:\n"),
+        0);
+    assert_string_equal(config.nameserver, "a:1;b:2");
+    assert_int_equal(config.header, 0);
+    assert_int_equal(config.lanes, 3);
+    assert_int_equal(config.sources[SALVO_OPTION_lanes], SALVO_CONFIG_FILE);
+    assert_int_equal(load_text("nameserver: a:1\nlinger_us: 5ms\nbatch: linger\nlanes: 2\n"), 0);
+    assert_int_equal(config.linger_us, 5000);
+    assert_int_equal(config.batch, SALVO_BATCH_LINGER);
+    assert_int_equal(config.lanes, 2);
+    assert_int_equal(load_text(""), 0);
+    assert_int_equal(load_text("# nothing\n"), 0);
+    assert_int_equal(load_text("---\n{}\n"), 0);
+}
+
+static void a_bad_file_is_refused_with_line_and_column(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *says[3];
+    } cases[] = {
+        {"lanes: 1\nlinger: 1ms\n", {":2:1: ", "did you mean linger_us?", NULL}},
+        {"cluster:\n  lanes: 1\n", {":2:3: ", "put it under lanes", NULL}},
+        {"clustr:\n  group: x\n", {":1:1: ", "did you mean cluster?", NULL}},
+        {"lanes: 1\nlanes: 2\n",
+         {":2:1: ", "lanes was already set on line 1", "take one of them out"}},
+        {"lanes: 1\nlimits:\n  topics_max: many\n", {":3:15: ", "topics_max", "1 to 65536"}},
+        {"nameserver: [a:1, b:2]\n", {":1:13: ", "not a list", "host:port;host:port"}},
+        {"group:\n  name: x\n", {"group takes one value, not a mapping", NULL, NULL}},
+        {"group:\n", {":1:1: ", "group has no value", "take the line out"}},
+        {"cluster: 5\n", {"cluster is a section", NULL, NULL}},
+        {"- a\n- b\n", {":1:1: ", "list is not expected", NULL}},
+        {"just text\n", {":1:1: ", "not a configuration", NULL}},
+        {"group: &a x\ninstance_name: *a\n", {"anchors", NULL, NULL}},
+        {"group: !!str x\n", {"tags are not read", NULL, NULL}},
+        {"group: x\n---\ngroup: y\n", {"second document", NULL, NULL}},
+        {"group: \"x\n", {"not YAML", "check quotes", NULL}},
+        {"group: x\n\tlanes: 1\n", {"not YAML", NULL, NULL}},
+        {"? [a]\n: b\n", {"list is not expected", NULL, NULL}},
+        {"group: \"a\\0b\"\n", {"zero byte", NULL, NULL}},
+        {"lanes: true\n", {":1:8: ", "not a whole number", NULL}},
+    };
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(cases); i++) {
+        if (load_text(cases[i].text) == 0)
+            fail_msg("taken: %s", cases[i].text);
+        assert_non_null(strstr(error, "/tmp/salvo-config-"));
+        for (size_t j = 0; j < 3 && cases[i].says[j] != NULL; j++)
+            if (strstr(error, cases[i].says[j]) == NULL)
+                fail_msg("\"%s\" does not say \"%s\"", error, cases[i].says[j]);
+    }
+    salvo_config_init(&config);
+    assert_int_equal(salvo_config_load_file(&config, "/nowhere/at/all.yaml", error), -ENOENT);
+    assert_non_null(strstr(error, "--config"));
+    assert_true(salvo_config_load_file(&config, "/tmp", error) < 0);
+}
+
+static void later_sources_win_and_are_remembered(void **state)
+{
+    char *const environment[] = {(char *)"PATH=/bin",           (char *)"SALVO_LANES=4",
+                                 (char *)"SALVO_BIN=x",         (char *)"SALVO_TEST_SEED=1",
+                                 (char *)"SALVO_GROUP=fromenv", NULL};
+    char *const bad_name[] = {(char *)"SALVO_LANE=4", NULL};
+    char *const bad_value[] = {(char *)"SALVO_LANES=4x", NULL};
+
+    assert_int_equal(load_text("lanes: 3\nretries: 7\n"), 0);
+    assert_int_equal(salvo_config_load_environment(&config, environment, error), 0);
+    assert_int_equal(salvo_config_set_argument(&config, "group=fromarg", error), 0);
+    assert_int_equal(config.lanes, 4);
+    assert_int_equal(config.retries, 7);
+    assert_string_equal(config.group, "fromarg");
+    assert_int_equal(config.sources[SALVO_OPTION_lanes], SALVO_CONFIG_ENVIRONMENT);
+    assert_int_equal(config.sources[SALVO_OPTION_retries], SALVO_CONFIG_FILE);
+    assert_int_equal(config.sources[SALVO_OPTION_group], SALVO_CONFIG_ARGUMENT);
+
+    assert_int_equal(salvo_config_load_environment(&config, bad_name, error), -ENOENT);
+    assert_non_null(strstr(error, "SALVO_LANE"));
+    assert_non_null(strstr(error, "did you mean lanes"));
+    assert_int_equal(salvo_config_load_environment(&config, bad_value, error), -EINVAL);
+    assert_non_null(strstr(error, "SALVO_LANES"));
+    assert_int_equal(salvo_config_set_argument(&config, "lanes", error), -EINVAL);
+    assert_non_null(strstr(error, "name=value"));
+    assert_int_equal(salvo_config_set_argument(&config, "=3", error), -EINVAL);
+    assert_int_equal(salvo_config_set_argument(&config, "lanes=no", error), -EINVAL);
+    assert_non_null(strstr(error, "-D lanes=no"));
+}
+
+/* Each default, printed, is taken back and gives the same struct. */
+static void printed_values_are_read_back(void **state)
+{
+    static struct salvo_config again;
+
+    salvo_config_init(&config);
+    salvo_config_init(&again);
+    for (int i = 0; i < SALVO_OPTIONS; i++) {
+        struct salvo_config_option_info info =
+            salvo_config_option_info((enum salvo_config_option)i);
+        char value[4096];
+
+        salvo_config_value(&config, (enum salvo_config_option)i, value, sizeof(value));
+        assert_string_equal(value, info.value);
+        assert_int_equal(salvo_config_set(&again, info.name, value, SALVO_CONFIG_DEFAULT, error),
+                         0);
+        assert_true(strlen(info.text) > 5);
+    }
+    assert_memory_equal(&config, &again, sizeof(config));
+}
+
+/* The generated file, every mark taken off, loads and changes nothing. */
+static void the_generated_yaml_loads(void **state)
+{
+    static struct salvo_config defaults;
+    char *text = NULL, *plain;
+    size_t size = 0, at = 0;
+    FILE *to = open_memstream(&text, &size);
+
+    salvo_config_write_yaml(to);
+    fclose(to);
+    plain = calloc(1, size + 1);
+    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"))
+        if ((line[0] == '#' && line[1] != ' ') || strncmp(line, "#  ", 3) == 0)
+            if (strncmp(line, "#  #", 4) != 0)
+                at += (size_t)sprintf(plain + at, "%s\n", line + 1);
+    assert_int_equal(load_text(plain), 0);
+    salvo_config_init(&defaults);
+    memset(config.sources, 0, sizeof(config.sources));
+    assert_memory_equal(&config, &defaults, sizeof(config));
+    free(plain);
+    free(text);
+
+    to = open_memstream(&text, &size);
+    salvo_config_write_markdown(to);
+    salvo_config_print(&config, to);
+    fclose(to);
+    assert_non_null(strstr(text, "| `linger_us` | `1ms` |"));
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_are_those_of_the_table),
+        cmocka_unit_test(times_and_sizes_take_units),
+        cmocka_unit_test(a_bad_value_names_its_option_and_the_remedy),
+        cmocka_unit_test(a_file_may_have_sections_or_none),
+        cmocka_unit_test(a_bad_file_is_refused_with_line_and_column),
+        cmocka_unit_test(later_sources_win_and_are_remembered),
+        cmocka_unit_test(printed_values_are_read_back),
+        cmocka_unit_test(the_generated_yaml_loads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
