@@ -1,0 +1,207 @@
+/* Addresses, names, the table of topics and who we are. */
+#include "tests/unit/unit.h"
+
+#include "base/cpu.h"
+#include "control/identity.h"
+#include "control/resolve.h"
+#include "control/topics.h"
+#include "dataplane/net_sim.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+
+static void numeric_addresses_are_read_and_printed(void **state)
+{
+    static const struct {
+        const char *host, *printed;
+    } cases[] = {
+        {"127.0.0.1", "127.0.0.1:9876"},
+        {"::1", "[::1]:9876"},
+        {"[::1]", "[::1]:9876"},
+        {"localhost", NULL},
+        {"1.2.3", NULL},
+        {"", NULL},
+        {"[]", NULL},
+        {"[", NULL},
+        {"1.2.3.4.5", NULL},
+    };
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(cases); i++) {
+        struct salvo_endpoint endpoint;
+        char text[64];
+        int r = salvo_resolve_numeric(cases[i].host, 9876, &endpoint);
+
+        assert_int_equal(r, cases[i].printed == NULL ? -EINVAL : 0);
+        if (r)
+            continue;
+        salvo_endpoint_print(&endpoint, text, sizeof(text));
+        assert_string_equal(text, cases[i].printed);
+        assert_true(salvo_endpoint_equal(&endpoint, &endpoint));
+    }
+}
+
+struct answer {
+    int count;
+    int result;
+    uint64_t cookie;
+    struct salvo_endpoint endpoint;
+};
+
+static void answered(void *arg, uint64_t cookie, int result, const struct salvo_endpoint *endpoint,
+                     int64_t now_ns)
+{
+    struct answer *answer = arg;
+
+    answer->count++;
+    answer->result = result;
+    answer->cookie = cookie;
+    answer->endpoint = *endpoint;
+}
+
+static void names_are_looked_up_on_the_helper_and_wake_us(void **state)
+{
+    struct salvo_resolver resolver;
+    struct salvo_net_conf conf;
+    struct salvo_net *net;
+    struct answer good = {0}, bad = {0}, at_once = {0};
+
+    salvo_net_conf_default(&conf, salvo_clock_system());
+    assert_int_equal(salvo_net_epoll_open(&conf, &net), 0);
+    salvo_resolver_init(&resolver, net);
+    assert_int_equal(salvo_resolver_ask(&resolver, "10.1.2.3", 5, answered, &at_once, 1, 0), 0);
+    assert_int_equal(at_once.count, 1);
+    assert_null(resolver.shared); /* no thread for that */
+    assert_int_equal(salvo_resolver_ask(&resolver, "localhost", 9876, answered, &good, 7, 0), 0);
+    assert_int_equal(salvo_resolver_ask(&resolver, "not a name", 9876, answered, &bad, 8, 0), 0);
+    for (int i = 0; i < 100 && good.count + bad.count < 2; i++) {
+        salvo_net_wait(net, 1, 0, SALVO_NS_PER_S);
+        salvo_resolver_do_work(&resolver, 0);
+    }
+    assert_int_equal(good.count, 1);
+    assert_int_equal(good.result, 0);
+    assert_int_equal(good.cookie, 7);
+    assert_int_equal(bad.count, 1);
+    assert_true(bad.result < 0);
+    salvo_resolver_deinit(&resolver);
+    salvo_net_destroy(net);
+}
+
+static void virtual_time_has_addresses_only(void **state)
+{
+    struct salvo_sim_world *world;
+    struct salvo_resolver resolver;
+    struct salvo_sim_conf sim;
+    struct salvo_net_conf conf;
+    struct salvo_net *net;
+    struct answer answer = {0};
+
+    salvo_sim_conf_default(&sim, 1);
+    assert_int_equal(salvo_sim_world_new(&sim, &world), 0);
+    salvo_net_conf_default(&conf, salvo_sim_world_clock(world));
+    assert_int_equal(salvo_net_sim_open(world, 1, &conf, &net), 0);
+    salvo_resolver_init(&resolver, net);
+    assert_int_equal(salvo_resolver_ask(&resolver, "localhost", 1, answered, &answer, 0, 0),
+                     -ENOENT);
+    assert_int_equal(salvo_resolver_ask(&resolver, "10.0.0.1", 1, answered, &answer, 0, 0), 0);
+    assert_int_equal(answer.count, 1);
+    salvo_resolver_deinit(&resolver);
+    salvo_net_destroy(net);
+    salvo_sim_world_free(world);
+}
+
+static void topics_keep_their_numbers(void **state)
+{
+    struct salvo_topics topics;
+    char name[32], long_name[200];
+    uint32_t number;
+
+    assert_int_equal(salvo_topics_init(&topics, 100), 0);
+    for (uint32_t round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < 100; i++) {
+            int n = snprintf(name, sizeof(name), "topic-%u", i);
+
+            assert_int_equal(salvo_topics_add(&topics, name, (size_t)n, &number), 0);
+            assert_int_equal(number, i);
+            assert_string_equal(salvo_topics_name(&topics, number), name);
+        }
+    }
+    number = 12345;
+    assert_int_equal(salvo_topics_add(&topics, "one more", 8, &number), -ENOSPC);
+    memset(long_name, 'a', sizeof(long_name));
+    assert_int_equal(salvo_topics_add(&topics, long_name, 128, &number), -EINVAL);
+    assert_int_equal(salvo_topics_add(&topics, "", 0, &number), -EINVAL);
+    assert_int_equal(number, 12345);
+    assert_int_equal(salvo_topics_count(&topics), 100);
+    salvo_topics_deinit(&topics);
+}
+
+static void *add_all(void *arg)
+{
+    struct salvo_topics *topics = arg;
+
+    for (uint32_t i = 0; i < 1000; i++) {
+        char name[32];
+        int n = snprintf(name, sizeof(name), "topic-%u", i);
+        uint32_t number;
+
+        assert_int_equal(salvo_topics_add(topics, name, (size_t)n, &number), 0);
+        assert_string_equal(salvo_topics_name(topics, number), name);
+    }
+    return NULL;
+}
+
+static void threads_agree_on_topics(void **state)
+{
+    struct salvo_topics topics;
+    pthread_t threads[4];
+
+    assert_int_equal(salvo_topics_init(&topics, 1000), 0);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(salvo_thread_start(&threads[i], "topics", add_all, &topics), 0);
+    for (size_t i = 0; i < 4; i++)
+        salvo_thread_join(threads[i]);
+    assert_int_equal(salvo_topics_count(&topics), 1000);
+    salvo_topics_deinit(&topics);
+}
+
+static void the_client_id_is_address_and_instance(void **state)
+{
+    struct salvo_identity identity;
+    static struct salvo_config config;
+    char expected[64];
+
+    salvo_config_init(&config);
+    salvo_identity_init(&identity, &config, 77, 1700000000000);
+    assert_non_null(strchr(identity.client_id, '@'));
+    snprintf(expected, sizeof(expected), "@%d#77", (int)getpid());
+    assert_non_null(strstr(identity.client_id, expected));
+    assert_true(identity.ip_size == 4 || identity.ip_size == 16);
+    assert_int_equal(identity.pid, (uint16_t)getpid());
+
+    snprintf(config.client_ip, sizeof(config.client_ip), "10.1.2.3");
+    snprintf(config.instance_name, sizeof(config.instance_name), "me");
+    salvo_identity_init(&identity, &config, 77, 1700000000000);
+    assert_string_equal(identity.client_id, "10.1.2.3@me");
+    assert_memory_equal(identity.ip, "\x0a\x01\x02\x03", 4);
+    snprintf(config.client_ip, sizeof(config.client_ip), "fd00::1");
+    salvo_identity_init(&identity, &config, 77, 1700000000000);
+    assert_int_equal(identity.ip_size, 16);
+    snprintf(config.client_ip, sizeof(config.client_ip), "my-host");
+    salvo_identity_init(&identity, &config, 77, 1700000000000);
+    assert_string_equal(identity.client_id, "my-host@me");
+    assert_true(identity.ip_size == 4 || identity.ip_size == 16);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numeric_addresses_are_read_and_printed),
+        cmocka_unit_test(names_are_looked_up_on_the_helper_and_wake_us),
+        cmocka_unit_test(virtual_time_has_addresses_only),
+        cmocka_unit_test(topics_keep_their_numbers),
+        cmocka_unit_test(threads_agree_on_topics),
+        cmocka_unit_test(the_client_id_is_address_and_instance),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
