@@ -337,6 +337,18 @@ static uint32_t uring_caps(struct salvo_net *net)
     return caps;
 }
 
+/* Links that only wait for notifications are closed with a reset, which brings them. */
+static void uring_drain_notifications(struct uring *uring)
+{
+    for (uint32_t i = 0; i < uring->conf.links_max; i++) {
+        struct uring_link *link = &uring->links[i];
+
+        if (link->state == URING_LINK_DYING && link->fd >= 0 && !link->sending &&
+            !link->receiving && link->segments_head != link->segments_tail)
+            uring_link_close_fd(link);
+    }
+}
+
 /* Ends every request and takes its completion, so that the kernel refers to nothing of ours. */
 static void uring_drain(struct uring *uring)
 {
@@ -353,13 +365,13 @@ static void uring_drain(struct uring *uring)
         uring_sleep_once(uring, 1, 0, 10 * SALVO_NS_PER_MS);
         while (io_uring_cq_ready(&uring->ring) != 0)
             uring_take_completion(uring, &event);
+        uring_drain_notifications(uring);
     }
 }
 
 static void uring_destroy(struct salvo_net *net)
 {
     struct uring *uring = uring_of(net);
-    struct linger reset = {.l_onoff = 1, .l_linger = 0};
 
     for (uint32_t i = 0; i < uring->conf.links_max; i++) {
         struct uring_link *link = &uring->links[i];
@@ -367,14 +379,6 @@ static void uring_destroy(struct salvo_net *net)
         if (link->state == URING_LINK_FREE)
             continue;
         link->closed = true;
-        /* Zero-copy bytes are referred to until they are acknowledged, or thrown away with a reset.
-         */
-        if (link->fd >= 0 && link->segments_size != 0)
-            setsockopt(link->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-        if (link->fd >= 0 && link->segments_size != 0) {
-            close(link->fd);
-            link->fd = -1;
-        }
         link->state = link->state == URING_LINK_LISTENING ? link->state : URING_LINK_DYING;
     }
     /* By another thread only after the owner has ended: its end has cancelled its requests. */
@@ -382,7 +386,7 @@ static void uring_destroy(struct salvo_net *net)
         uring_drain(uring);
     for (uint32_t i = 0; i < uring->conf.links_max; i++) {
         if (uring->links[i].state != URING_LINK_FREE && uring->links[i].fd >= 0)
-            close(uring->links[i].fd);
+            uring_link_close_fd(&uring->links[i]);
     }
     io_uring_queue_exit(&uring->ring);
     close(uring->wake_fd);

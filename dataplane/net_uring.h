@@ -141,6 +141,7 @@ size_t uring_send(struct salvo_net *net, uint32_t link, const struct salvo_range
                   unsigned ranges_count);
 void uring_close(struct salvo_net *net, uint32_t link);
 
+void uring_link_close_fd(struct uring_link *link);
 /* Turns what send() took into requests; arms again what ran out of buffers or failed to accept. */
 void uring_links_flush(struct uring *uring);
 void uring_links_revive(struct uring *uring);

@@ -500,6 +500,19 @@ static bool link_gone_due(const struct uring_link *link)
            link->segments_head == link->segments_tail && link->released == link->taken;
 }
 
+/* Zero-copy bytes are referred to until they are acknowledged, which a silent peer may never do. A
+ * reset throws them away, and their notifications come. In an orderly end all have been answered
+ * before. */
+void uring_link_close_fd(struct uring_link *link)
+{
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
+
+    if (link->segments_head != link->segments_tail || (link->sending && link->zero_copy))
+        setsockopt(link->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    close(link->fd);
+    link->fd = -1;
+}
+
 /* The next thing a link has to say. False when there is nothing. */
 static bool link_report(struct uring *uring, struct uring_link *link,
                         struct salvo_net_event *ret_event)
@@ -516,8 +529,7 @@ static bool link_report(struct uring *uring, struct uring_link *link,
     if (link_down_due(link)) {
         link->state = URING_LINK_DOWN;
         link->wants = false;
-        close(link->fd);
-        link->fd = -1;
+        uring_link_close_fd(link);
         event.kind = SALVO_NET_DOWN;
         event.down.reason = link->reason;
         event.down.code = link->code;
