@@ -181,13 +181,18 @@ static void link_note_releases(struct sim_net *net, struct sim_link *link)
         memmove(link->releases, link->releases + done,
                 link->releases_count * sizeof(*link->releases));
 
-    while (gone < link->segments_count &&
-           link->segments_start + link->segments[gone].size <= link->releasable) {
-        const struct sim_segment *segment = &link->segments[gone++];
+    while (gone < link->segments_count && link->segments_start < link->releasable) {
+        struct sim_segment *segment = &link->segments[gone];
         bool untouched_until_released = hash_of(segment->bytes, segment->size) == segment->hash;
+        size_t part =
+            (size_t)SALVO_MIN(link->releasable - link->segments_start, (uint64_t)segment->size);
 
         salvo_assert(untouched_until_released);
-        link->segments_start += segment->size;
+        link->segments_start += part;
+        segment->bytes += part;
+        segment->size -= part;
+        segment->hash = hash_of(segment->bytes, segment->size);
+        gone += segment->size == 0;
     }
     link->segments_count -= gone;
     if (gone != 0)
