@@ -512,16 +512,16 @@ static bool epoll_report(struct epoll *epoll, struct salvo_net_event *ret_event)
     return reported;
 }
 
-static bool epoll_has_pending(const struct epoll *epoll)
+/* How many links have something to report; links that only wait for buffers do not. */
+static unsigned epoll_pending_count(const struct epoll *epoll)
 {
-    /* Links that only wait for buffers are on the list too, but cannot go on. */
+    unsigned count = 0;
+
     for (const struct epoll_link *link = epoll->pending_first; link != NULL;
-         link = link->pending_next) {
-        if (epoll->buffers_free_count != 0 || link->state != EPOLL_LINK_UP || link->announce ||
-            link->released != link->handed_over)
-            return true;
-    }
-    return false;
+         link = link->pending_next)
+        count += epoll->buffers_free_count != 0 || link->state != EPOLL_LINK_UP || link->announce ||
+                 link->released != link->handed_over;
+    return count;
 }
 
 static unsigned epoll_poll(struct salvo_net *net, struct salvo_net_event *ret_events,
@@ -572,19 +572,17 @@ static bool epoll_woken(const struct epoll *epoll)
 /* Sleeps through the gather, looking up after each slice. Returns true when the wait is over. */
 static bool epoll_gather(struct epoll *epoll, unsigned events_min, int64_t gather_ns)
 {
-    unsigned have = 0;
-
     while (gather_ns > 0) {
         int64_t slice_ns = SALVO_MIN(gather_ns, EPOLL_GATHER_SLICE_NS);
         struct timespec slice = {.tv_nsec = slice_ns};
 
         clock_nanosleep(CLOCK_MONOTONIC, 0, &slice, NULL);
         gather_ns -= slice_ns;
-        have += epoll_collect(epoll, 0);
-        if (have >= events_min || epoll_woken(epoll))
+        epoll_collect(epoll, 0);
+        if (epoll_pending_count(epoll) >= events_min || epoll_woken(epoll))
             return true;
     }
-    return have != 0;
+    return epoll_pending_count(epoll) != 0;
 }
 
 /* wake() and this: as uring_wait in net_uring.c. */
@@ -593,19 +591,22 @@ static void epoll_wait_net(struct salvo_net *net, unsigned events_min, int64_t g
 {
     struct epoll *epoll = epoll_of(net);
     uint32_t awake = EPOLL_AWAKE;
+    unsigned pending;
     bool over;
 
     epoll_flush(net);
     timeout_ns = epoll_next_ns(epoll, timeout_ns);
-    over = timeout_ns == 0 || epoll_has_pending(epoll);
+    gather_ns = SALVO_MIN(gather_ns, timeout_ns);
+    pending = epoll_pending_count(epoll);
+    over = timeout_ns == 0 || pending >= SALVO_MAX(events_min, 1u);
     if (!atomic_compare_exchange_strong_explicit(&epoll->sleep, &awake, EPOLL_ASLEEP,
                                                  memory_order_acq_rel, memory_order_acquire))
         over = true;
     if (!over && events_min > 1 && gather_ns > 0) {
-        int64_t gather_now_ns = SALVO_MIN(gather_ns, timeout_ns);
-
-        over = epoll_gather(epoll, events_min, gather_now_ns);
-        timeout_ns -= gather_now_ns;
+        over = epoll_gather(epoll, events_min, gather_ns);
+        timeout_ns -= gather_ns;
+    } else if (pending != 0) {
+        over = true;
     }
     if (!over)
         epoll_collect(epoll, timeout_ns);

@@ -111,7 +111,7 @@ int salvo_net_socket_listen(struct salvo_endpoint *at, bool nonblocking, int *re
 {
     socklen_t size = salvo_endpoint_size(at);
     int on = 1;
-    int fd;
+    int fd = -1;
     int r;
 
     r = salvo_net_socket_new(at, nonblocking, &fd);
