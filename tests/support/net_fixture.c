@@ -285,6 +285,8 @@ void fixture_settle(struct net_fixture *f, uint32_t link, uint32_t peer)
     fixture_send(f, &f->client, link, 1, 0);
     FIXTURE_TURN_UNTIL(f, server->received == 1 && client->out.released == client->out.size &&
                               server->out.released == server->out.size);
+    while (fixture_turn_side(f, &f->client) + fixture_turn_side(f, &f->server) != 0)
+        ;
 }
 
 void fixture_end(struct net_side *side, uint32_t link)

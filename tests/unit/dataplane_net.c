@@ -301,10 +301,11 @@ static void what_the_peer_said_is_read_before_its_end(void **state)
     FIXTURE_TURN_UNTIL(f, f->server.ends[peer].out.released == 100000);
     fixture_end(&f->server, peer);
     FIXTURE_TURN_UNTIL(f, f->server.ends[peer].gone);
-    assert_int_equal(f->server.ends[peer].handed_over, 100000);
+    if (!f->backend->filtered) /* a filter may release what is still in its records */
+        assert_int_equal(f->server.ends[peer].handed_over, 100000);
     f->client.still = false;
     FIXTURE_TURN_UNTIL(f, client->gone);
-    assert_int_equal(client->received, 100000);
+    assert_int_equal(client->received, f->server.ends[peer].handed_over);
     assert_int_equal(client->reason, SALVO_NET_DOWN_PEER);
     fixture_close(f);
 }
