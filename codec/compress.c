@@ -188,8 +188,7 @@ static size_t lz4_frame(void *state, const char *body, size_t size, uint8_t *byt
     return at + LZ4_WORD_SIZE;
 }
 
-/* --- compressors
- * ----------------------------------------------------------------------------------- */
+/* --- compressors ------------------------------------------------------------------------------ */
 
 static int compressor_zlib(struct salvo_compressor *compressor, int level)
 {
@@ -313,8 +312,7 @@ size_t salvo_compress(struct salvo_compressor *compressor, const void *body, siz
     salvo_unreachable();
 }
 
-/* --- decompression
- * --------------------------------------------------------------------------------- */
+/* --- decompression ---------------------------------------------------------------------------- */
 
 static ssize_t decompress_zlib(const void *bytes, size_t size, void *ret_body, size_t size_max)
 {

@@ -1,4 +1,5 @@
-/* include/salvo.h over sender and submitter. Thin: checks what a caller may get wrong, and hands on. */
+/* include/salvo.h over sender and submitter. Thin: checks what a caller may get wrong, and hands
+ * on. */
 #include "control/api.h"
 
 #include "base/error.h"
@@ -48,7 +49,8 @@ const char *salvo_version(void)
     return SALVO_BUILD_VERSION;
 }
 
-/* --- options ------------------------------------------------------------------------------------------ */
+/* --- options
+ * ------------------------------------------------------------------------------------------ */
 
 salvo_conf *salvo_conf_new(void)
 {
@@ -117,7 +119,8 @@ int salvo_conf_log(salvo_conf *conf, salvo_log_fn *sink, void *arg)
     return 0;
 }
 
-/* --- the sender --------------------------------------------------------------------------------------- */
+/* --- the sender
+ * --------------------------------------------------------------------------------------- */
 
 static void api_log(void *arg, enum salvo_log_level level, const char *line)
 {
@@ -138,8 +141,8 @@ salvo *salvo_open_in(const salvo_conf *conf, const struct salvo_sender_env *env,
         errbuf = ignored;
         errbuf_size = sizeof(ignored);
     }
-    sender = aligned_alloc(2 * SALVO_CACHE_LINE,
-                           salvo_align_up(sizeof(*sender), 2 * SALVO_CACHE_LINE));
+    sender =
+        aligned_alloc(2 * SALVO_CACHE_LINE, salvo_align_up(sizeof(*sender), 2 * SALVO_CACHE_LINE));
     if (sender == NULL) {
         snprintf(errbuf, errbuf_size, "out of memory");
         return NULL;
@@ -231,7 +234,8 @@ int salvo_submitter_close(salvo_submitter *s)
     return 0;
 }
 
-/* --- a message ---------------------------------------------------------------------------------------- */
+/* --- a message
+ * ---------------------------------------------------------------------------------------- */
 
 int salvo_claim(salvo_submitter *s, salvo_topic *topic, size_t size_max, salvo_msg **ret_msg)
 {
@@ -343,7 +347,8 @@ void salvo_abort(salvo_msg *m)
     salvo_submitter_abort(m);
 }
 
-/* --- results ------------------------------------------------------------------------------------------ */
+/* --- results
+ * ------------------------------------------------------------------------------------------ */
 
 int salvo_poll(salvo_submitter *s, salvo_result_fn *each, void *arg, int results_max)
 {
@@ -493,7 +498,8 @@ const char *salvo_stored_name(enum salvo_stored stored)
     return (unsigned)stored < SALVO_ARRAY_LENGTH(names) ? names[stored] : "unknown";
 }
 
-/* --- running and stopping ----------------------------------------------------------------------------- */
+/* --- running and stopping
+ * ----------------------------------------------------------------------------- */
 
 int salvo_do_work(salvo *sender)
 {

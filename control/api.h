@@ -1,4 +1,5 @@
-/* What the simulator and tests may do beyond include/salvo.h: open a sender in a world of their own. */
+/* What the simulator and tests may do beyond include/salvo.h: open a sender in a world of their
+ * own. */
 #pragma once
 
 #include "control/sender.h"

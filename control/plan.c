@@ -27,8 +27,8 @@ static void plan_row(struct salvo_plan *plan, const char *what, uint64_t count, 
 static uint64_t plan_frame_size_max(const struct salvo_config *config)
 {
     uint64_t properties = SALVO_PROPERTIES_SIZE_MAX + 256;
-    uint64_t header = SALVO_SEND_TEMPLATE_SIZE_MAX +
-                      properties * (config->header == SALVO_HEADER_JSON ? 6 : 1);
+    uint64_t header =
+        SALVO_SEND_TEMPLATE_SIZE_MAX + properties * (config->header == SALVO_HEADER_JSON ? 6 : 1);
     uint64_t body = SALVO_MAX(config->body_size_max,
                               config->batch == SALVO_BATCH_OFF ? 0 : config->batch_bytes_max);
 
@@ -70,17 +70,17 @@ static int plan_lane(const struct salvo_config *config, struct salvo_plan *plan,
         return salvo_raise(-EINVAL);
     }
     lane->requests_max = config->requests_max;
-    lane->items_max = (config->submitters_max + config->lanes - 1) / config->lanes *
-                      config->messages_out_max;
+    lane->items_max =
+        (config->submitters_max + config->lanes - 1) / config->lanes * config->messages_out_max;
     lane->submitters_max = config->submitters_max;
     lane->topics_max = config->topics_max;
     lane->brokers_max = config->brokers_max;
     lane->queues_max = config->queues_max;
     lane->window = SALVO_MAX(config->requests_per_broker / config->lanes, 1u);
-    lane->gather_max = (uint32_t)(PLAN_ANSWER_SIZE + PLAN_REMARK_ROOM +
-                                  PLAN_ANSWER_ID * (config->batch == SALVO_BATCH_OFF
-                                                        ? 1u
-                                                        : config->batch_count_max));
+    lane->gather_max =
+        (uint32_t)(PLAN_ANSWER_SIZE + PLAN_REMARK_ROOM +
+                   PLAN_ANSWER_ID *
+                       (config->batch == SALVO_BATCH_OFF ? 1u : config->batch_count_max));
     lane->form = (enum salvo_header_form)config->header;
     lane->batch = (struct salvo_batch_limits){
         .mode = (enum salvo_batch_mode)config->batch,
@@ -111,17 +111,16 @@ static int plan_submitter(const struct salvo_config *config, struct salvo_plan *
     ring_min = salvo_power_of_two_up(2 * plan->slot_size_max);
     if (config->ring_bytes != 0 && config->ring_bytes < ring_min) {
         snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
-                 "ring_bytes is %" PRIu64 ", but messages of up to %" PRIu64
-                 " bytes need %" PRIu64
+                 "ring_bytes is %" PRIu64 ", but messages of up to %" PRIu64 " bytes need %" PRIu64
                  " (twice the largest slot, a power of two): raise it, or lower body_size_max",
                  config->ring_bytes, config->body_size_max, ring_min);
         return salvo_raise(-EINVAL);
     }
     plan->ring_size = config->ring_bytes != 0 ? salvo_power_of_two_up(config->ring_bytes)
                                               : SALVO_MAX(ring_min, SALVO_MIB(1));
-    plan->results_ring_size = salvo_power_of_two_up(
-        (config->messages_out_max + UINT64_C(2)) *
-        salvo_ring_record_size(sizeof(struct salvo_result_slot)));
+    plan->results_ring_size =
+        salvo_power_of_two_up((config->messages_out_max + UINT64_C(2)) *
+                              salvo_ring_record_size(sizeof(struct salvo_result_slot)));
     plan->submitter = (struct salvo_submitter_conf){
         .ring_size = plan->ring_size,
         .results_ring_size = plan->results_ring_size,

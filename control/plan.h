@@ -1,5 +1,6 @@
-/* The plan: every size, worked out from the configuration before anything is taken, with its formula.
- * `salvo check` prints it; what cannot fit is refused here, with the reason and the remedy. */
+/* The plan: every size, worked out from the configuration before anything is taken, with its
+ * formula. `salvo check` prints it; what cannot fit is refused here, with the reason and the
+ * remedy. */
 #pragma once
 
 #include "control/config.h"
@@ -16,13 +17,13 @@ struct salvo_plan_row {
 
 struct salvo_plan {
     uint32_t lanes_count;
-    uint64_t slot_size_max;     /* of a message in its ring */
+    uint64_t slot_size_max; /* of a message in its ring */
     uint64_t ring_size;
     uint64_t results_ring_size;
-    uint64_t chunks_memory;     /* of one lane */
-    uint64_t submitter_memory;  /* of one */
-    uint64_t lane_memory;       /* of one, without chunks */
-    uint64_t arena_size;        /* all that is taken at start */
+    uint64_t chunks_memory;    /* of one lane */
+    uint64_t submitter_memory; /* of one */
+    uint64_t lane_memory;      /* of one, without chunks */
+    uint64_t arena_size;       /* all that is taken at start */
     /* For one lane; clock, net, submitters and other pointers are left out. */
     struct salvo_lane_conf lane;
     struct salvo_submitter_conf submitter; /* pointers and identity left out */

@@ -8,14 +8,16 @@
 #include <string.h>
 #include <time.h>
 
-/* Control has its turn at least so often when it shares a thread with lanes: its answers wait so long. */
+/* Control has its turn at least so often when it shares a thread with lanes: its answers wait so
+ * long. */
 #define SENDER_CONTROL_TURN_NS (500 * SALVO_NS_PER_US)
 /* The longest a thread sleeps without looking round. */
 #define SENDER_SLEEP_NS_MAX SALVO_NS_PER_S
 
 #define SENDER_WAIT_NS SALVO_NS_PER_MS
 
-/* --- turning ------------------------------------------------------------------------------------------ */
+/* --- turning
+ * ------------------------------------------------------------------------------------------ */
 
 /* Local time's month around `ms` (MessageClientIDSetter.setStartTime). */
 static void sender_month(int64_t ms, int64_t *ret_start_ms, int64_t *ret_end_ms)
@@ -103,7 +105,7 @@ static void *sender_lane_run(void *arg)
 
     free(lane_arg);
     if (cpu >= 0)
-        salvo_cpu_pin(cpu); /* checked at start */
+        salvo_cpu_pin(cpu);   /* checked at start */
     salvo_lane_do_work(lane); /* the first turn binds the net, and may allocate */
     salvo_alloc_forbid(true);
     while (!sender_stopped(sender)) {
@@ -194,14 +196,16 @@ void salvo_sender_idle(struct salvo_sender *sender, int work, int64_t max_ns)
             sched_yield();
         return;
     }
-    /* Control's own connections are not in this wait: with something to do soon it is kept short. */
+    /* Control's own connections are not in this wait: with something to do soon it is kept short.
+     */
     now_ns = salvo_clock_mono_ns(sender->clock);
     max_ns = SALVO_MIN(max_ns, SALVO_MAX(salvo_control_next_ns(&sender->control) - now_ns, 0));
     max_ns = SALVO_MIN(max_ns, 4 * SENDER_CONTROL_TURN_NS);
     sender_lane_rest(sender, sender->lanes[0], &sender->idles[0], work, max_ns);
 }
 
-/* --- start -------------------------------------------------------------------------------------------- */
+/* --- start
+ * -------------------------------------------------------------------------------------------- */
 
 static int sender_net_open(void *arg, uint32_t lane_index, const struct salvo_net_conf *conf,
                            struct salvo_net **ret_net, const char **ret_note)
@@ -221,8 +225,8 @@ static int sender_error(char *errbuf, size_t errbuf_size, int code, const char *
     return salvo_raise(code);
 }
 
-static int sender_lane_start(struct salvo_sender *sender, uint32_t index, uint64_t seed, char *errbuf,
-                             size_t errbuf_size)
+static int sender_lane_start(struct salvo_sender *sender, uint32_t index, uint64_t seed,
+                             char *errbuf, size_t errbuf_size)
 {
     struct salvo_plan *plan = &sender->plan;
     struct salvo_lane_conf conf = plan->lane;
@@ -246,10 +250,6 @@ static int sender_lane_start(struct salvo_sender *sender, uint32_t index, uint64
         sender->net_note = note;
     conf.submitters = sender->submitters;
     conf.submitters_epoch = &sender->submitters_epoch;
-    if (sender->config.threads == SALVO_THREADS_DEDICATED) {
-        conf.control_net = sender->control_net;
-        conf.control_asleep = &sender->control.asleep;
-    }
     conf.availability = sender->availability;
     conf.counters = salvo_statfile_lane_counters(&sender->statfile, index);
     conf.latency = salvo_statfile_hist(&sender->statfile, index);
@@ -269,7 +269,7 @@ static int sender_lane_start(struct salvo_sender *sender, uint32_t index, uint64
 
 static int sender_statfile_start(struct salvo_sender *sender, char *errbuf, size_t errbuf_size)
 {
-    char labels[64][32];
+    char labels[64][48];
     const char *pointers[64];
     char error[SALVO_STATFILE_ERROR_MAX];
     struct salvo_statfile_conf conf = {
@@ -342,6 +342,9 @@ static int sender_control_start(struct salvo_sender *sender, uint64_t seed, char
     int r = salvo_control_init(&sender->control, &conf, errbuf, errbuf_size);
 
     sender->control_ready = r == 0;
+    if (r == 0 && sender->config.threads == SALVO_THREADS_DEDICATED)
+        for (uint32_t i = 0; i < sender->lanes_count; i++)
+            salvo_lane_tells(sender->lanes[i], sender->control.net, &sender->control.asleep);
     return salvo_trace(r);
 }
 
@@ -408,7 +411,8 @@ static int sender_take(struct salvo_sender *sender, uint64_t seed, char *errbuf,
     return r;
 }
 
-static int sender_thread(struct salvo_sender *sender, const char *name, void *(*run)(void *), void *arg)
+static int sender_thread(struct salvo_sender *sender, const char *name, void *(*run)(void *),
+                         void *arg)
 {
     int r = salvo_thread_start(&sender->threads[sender->threads_count], name, run, arg);
 
@@ -446,8 +450,8 @@ static int sender_threads_start(struct salvo_sender *sender)
 }
 
 int salvo_sender_start(struct salvo_sender *sender, const struct salvo_config *config,
-                       const struct salvo_log *log, const struct salvo_sender_env *env, char *errbuf,
-                       size_t errbuf_size)
+                       const struct salvo_log *log, const struct salvo_sender_env *env,
+                       char *errbuf, size_t errbuf_size)
 {
     char error[SALVO_CONFIG_ERROR_MAX];
     struct salvo_random random;
@@ -496,7 +500,8 @@ int salvo_sender_start(struct salvo_sender *sender, const struct salvo_config *c
     return salvo_trace(r);
 }
 
-/* --- drain and stop ----------------------------------------------------------------------------------- */
+/* --- drain and stop
+ * ----------------------------------------------------------------------------------- */
 
 /* Waits a moment for what threads or turns are to bring. */
 static void sender_pass(struct salvo_sender *sender, int64_t until_ns)
@@ -580,7 +585,8 @@ void salvo_sender_stop(struct salvo_sender *sender)
     free(sender->threads);
 }
 
-/* --- submitters --------------------------------------------------------------------------------------- */
+/* --- submitters
+ * --------------------------------------------------------------------------------------- */
 
 /* The lane that fewest submitters are bound to. */
 static uint32_t sender_lane_fewest(struct salvo_sender *sender)

@@ -1,7 +1,8 @@
 /* A sender put together: plan, memory, lanes, control; threads or none; start, drain, stop.
  *
- * Threads are decided in one switch (sender_start). Everything that comes from outside (time, network,
- * chance) comes through struct salvo_sender_env, so that the simulator drives the production code. */
+ * Threads are decided in one switch (sender_start). Everything that comes from outside (time,
+ * network, chance) comes through struct salvo_sender_env, so that the simulator drives the
+ * production code. */
 #pragma once
 
 #include "base/arena.h"
@@ -70,8 +71,8 @@ struct salvo_sender {
 
 /* Takes everything and starts. 0, or a negative errno with one sentence in errbuf. */
 int salvo_sender_start(struct salvo_sender *sender, const struct salvo_config *config,
-                       const struct salvo_log *log, const struct salvo_sender_env *env, char *errbuf,
-                       size_t errbuf_size);
+                       const struct salvo_log *log, const struct salvo_sender_env *env,
+                       char *errbuf, size_t errbuf_size);
 
 /* Ends the threads and gives everything back. Nothing is out any more. */
 void salvo_sender_stop(struct salvo_sender *sender);
@@ -88,5 +89,6 @@ int64_t salvo_sender_next_ns(struct salvo_sender *sender);
 /* Caller mode: sleeps by the idle strategy, at most max_ns. */
 void salvo_sender_idle(struct salvo_sender *sender, int work, int64_t max_ns);
 
-/* Closes the inputs and waits until every message has its result, at most drain_ns. 0 or -ETIMEDOUT. */
+/* Closes the inputs and waits until every message has its result, at most drain_ns. 0 or
+ * -ETIMEDOUT. */
 int salvo_sender_drain(struct salvo_sender *sender, int64_t drain_ns);

@@ -36,8 +36,7 @@ void salvo_conn_init(struct salvo_conn *conn, uint8_t *gather, uint32_t gather_m
     conn_stream_reset(conn);
 }
 
-/* --- chunks in order
- * ---------------------------------------------------------------------------------- */
+/* --- chunks in order -------------------------------------------------------------------------- */
 
 /* Lets go of chunks at the front that the network is done with. */
 static void conn_detach(struct salvo_conn *conn, struct salvo_chunk_pool *pool)
@@ -171,8 +170,7 @@ void salvo_conn_seal(struct salvo_conn *conn, struct salvo_chunk_pool *pool)
     conn_detach(conn, pool);
 }
 
-/* --- sending
- * ------------------------------------------------------------------------------------------ */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 /* Moves the cursor over `size` bytes: taken by the network, or a hole. */
 static void conn_advance(struct salvo_conn *conn, struct salvo_chunk_pool *pool, uint64_t size,
@@ -299,8 +297,7 @@ void salvo_conn_cut(struct salvo_conn *conn, struct salvo_chunk_pool *pool,
     *place = salvo_inflight_index(inflight, marker);
 }
 
-/* --- what the network says
- * ---------------------------------------------------------------------------- */
+/* --- what the network says -------------------------------------------------------------------- */
 
 void salvo_conn_released(struct salvo_conn *conn, struct salvo_chunk_pool *pool, uint64_t bytes)
 {
@@ -355,8 +352,7 @@ void salvo_conn_gone(struct salvo_conn *conn, struct salvo_chunk_pool *pool)
     conn->inflight = 0;
 }
 
-/* --- frames that come back
- * ---------------------------------------------------------------------------- */
+/* --- frames that come back -------------------------------------------------------------------- */
 
 /* Adds what is missing for the prefix, or for the frame the prefix speaks of. */
 static int conn_gather(struct salvo_conn *conn, const uint8_t **bytes, uint32_t *size,

@@ -39,7 +39,8 @@ struct salvo_conn {
     bool dropping;       /* control wants to hear when nothing refers to it */
     bool blocked;        /* the network took less than offered */
     bool touched;        /* something was written this turn: in the lane's list */
-    bool closing;        /* close() was called: the coming DOWN is ours */
+    bool closing;        /* we want its end: the coming DOWN is ours */
+    bool close_called;   /* and the network has been told */
     uint32_t window;
     uint32_t window_credit;
     int64_t window_halved_ns;
@@ -68,8 +69,7 @@ struct salvo_conn {
 void salvo_conn_init(struct salvo_conn *conn, uint8_t *gather, uint32_t gather_max,
                      uint32_t window_max);
 
-/* --- writing
- * ------------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 /* Chunks a frame of `size` bytes can need at most beyond the one being written. */
 uint32_t salvo_conn_chunks_needed(const struct salvo_conn *conn,
@@ -108,8 +108,7 @@ void salvo_conn_cut(struct salvo_conn *conn, struct salvo_chunk_pool *pool,
                     struct salvo_inflight *inflight, const struct salvo_request *request,
                     struct salvo_request *marker);
 
-/* --- what the network says
- * ---------------------------------------------------------------------------- */
+/* --- what the network says -------------------------------------------------------------------- */
 
 void salvo_conn_released(struct salvo_conn *conn, struct salvo_chunk_pool *pool, uint64_t bytes);
 
@@ -132,8 +131,7 @@ static inline bool salvo_conn_may_have_arrived(const struct salvo_conn *conn, ui
 int salvo_conn_next_frame(struct salvo_conn *conn, const uint8_t **bytes, uint32_t *size,
                           struct salvo_frame *ret_frame, const char **ret_why);
 
-/* --- window
- * ------------------------------------------------------------------------------------------- */
+/* --- window ----------------------------------------------------------------------------------- */
 
 static inline bool salvo_conn_can_take(const struct salvo_conn *conn)
 {

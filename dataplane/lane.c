@@ -11,8 +11,7 @@
 /* A turn that takes longer than this is counted: a lane that is held up holds everybody up. */
 #define LANE_CYCLE_SLOW_NS SALVO_NS_PER_MS
 
-/* --- stages
- * ------------------------------------------------------------------------------------------- */
+/* --- stages ----------------------------------------------------------------------------------- */
 
 /* control -> lane. */
 static int lane_take_commands(struct salvo_lane *lane, int64_t now_ns)
@@ -44,6 +43,7 @@ static int lane_take_answers(struct salvo_lane *lane, int64_t now_ns)
         salvo_lane_on_event(lane, &lane->events[i], now_ns);
     if (now_ns >= lane->tend_at_ns)
         salvo_lane_tend(lane, now_ns);
+    salvo_lane_after_events(lane);
     return (int)n;
 }
 
@@ -201,8 +201,7 @@ static void lane_load_route(struct salvo_lane *lane, int64_t now_ns)
     atomic_store_explicit(&lane->port.route_seen, lane->route->epoch, memory_order_release);
 }
 
-/* --- the turn
- * ----------------------------------------------------------------------------------------- */
+/* --- the turn --------------------------------------------------------------------------------- */
 
 int salvo_lane_do_work(struct salvo_lane *lane)
 {
@@ -283,8 +282,7 @@ void salvo_lane_sleep(struct salvo_lane *lane, unsigned events_min, int64_t gath
     atomic_thread_fence(memory_order_seq_cst);
 }
 
-/* --- memory
- * ------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 /* Takes every piece of the lane, in one place, so that the plan can count with the same lines. A
  * NULL arena only counts. */
@@ -401,6 +399,13 @@ int salvo_lane_init(struct salvo_lane *lane, const struct salvo_lane_conf *conf,
     lane->waiting_at_ns = INT64_MAX;
     lane->drain_at_ns = INT64_MAX;
     return 0;
+}
+
+void salvo_lane_tells(struct salvo_lane *lane, struct salvo_net *control_net,
+                      _Atomic(uint32_t) *control_asleep)
+{
+    lane->control_net = control_net;
+    lane->control_asleep = control_asleep;
 }
 
 void salvo_lane_deinit(struct salvo_lane *lane)

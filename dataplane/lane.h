@@ -41,8 +41,6 @@ struct salvo_lane_conf {
         *submitters; /* all of the sender's; those bound here are found by state */
     uint32_t submitters_max;
     _Atomic(uint32_t) *submitters_epoch; /* goes up when one was opened or closed */
-    struct salvo_net *control_net;       /* to wake control with; NULL: nobody sleeps there */
-    _Atomic(uint32_t) *control_asleep;
     salvo_availability *availability;
     salvo_counter *counters;
     struct salvo_hist *latency; /* commit to result, ns; NULL: not kept */
@@ -98,6 +96,8 @@ struct salvo_lane {
     struct salvo_compressor *compressor;
     uint32_t *submitters_mine; /* indices of those open on this lane */
     struct salvo_lane_stream *streams;
+    struct salvo_net *control_net; /* to wake control with; NULL: nobody sleeps there */
+    _Atomic(uint32_t) *control_asleep;
 
     /* lane only */
     alignas(SALVO_CACHE_LINE) uint32_t owner; /* thread id; 0: not turned yet */
@@ -127,7 +127,9 @@ struct salvo_lane {
     uint64_t open;            /* messages taken and without a result */
     int64_t drain_at_ns;      /* INT64_MAX: not draining; inputs are closed */
     bool drained_wanted;
-    int64_t wall_ms; /* when this turn began: bornTimestamp of its frames */
+    bool close_wanted;   /* a connection is to be closed when the events are through */
+    bool streams_wanted; /* a stream may have room again */
+    int64_t wall_ms;     /* when this turn began: bornTimestamp of its frames */
     struct salvo_net_event events[SALVO_LANE_EVENTS_PER_CYCLE];
 
     /* control -> lane, lane -> control */
@@ -144,6 +146,9 @@ size_t salvo_lane_memory_size(const struct salvo_lane_conf *conf);
  * compressor is made here. 0 or -ENOMEM. */
 int salvo_lane_init(struct salvo_lane *lane, const struct salvo_lane_conf *conf,
                     struct salvo_arena *arena, uint8_t *chunks);
+/* Before the first turn: whom to wake with events. Without, nobody sleeps there. */
+void salvo_lane_tells(struct salvo_lane *lane, struct salvo_net *control_net,
+                      _Atomic(uint32_t) *control_asleep);
 /* After the last turn; the net has been destroyed. */
 void salvo_lane_deinit(struct salvo_lane *lane);
 

@@ -82,8 +82,7 @@ static void lane_decide(struct salvo_lane *lane, struct salvo_request *request,
     salvo_lane_finish(lane, request, &end, now_ns);
 }
 
-/* --- answers
- * ------------------------------------------------------------------------------------------ */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 static void lane_on_answer(struct salvo_lane *lane, uint32_t broker,
                            const struct salvo_send_answer *answer, int64_t now_ns)
@@ -153,8 +152,7 @@ int salvo_lane_on_data(struct salvo_lane *lane, uint32_t broker, const uint8_t *
     return work;
 }
 
-/* --- deadlines
- * ---------------------------------------------------------------------------------------- */
+/* --- deadlines -------------------------------------------------------------------------------- */
 
 static void lane_expire_waiting(struct salvo_lane *lane, struct salvo_request *request,
                                 int64_t now_ns)
@@ -204,8 +202,7 @@ static void lane_expire_sent(struct salvo_lane *lane, struct salvo_request *requ
     }
     if (conn->silent && !conn->closing && conn->state == SALVO_CONN_UP &&
         now_ns - conn->silent_since_ns > LANE_SILENCE_MAX_NS) {
-        conn->closing = true;
-        salvo_net_close(lane->net, conn->link);
+        salvo_lane_close(lane, conn);
     }
 }
 
@@ -217,8 +214,7 @@ void salvo_lane_on_expired(struct salvo_lane *lane, struct salvo_request *reques
         lane_expire_sent(lane, request, now_ns);
 }
 
-/* --- deaths
- * ------------------------------------------------------------------------------------------- */
+/* --- deaths ----------------------------------------------------------------------------------- */
 
 void salvo_lane_on_down(struct salvo_lane *lane, uint32_t broker, uint64_t handed_over,
                         int64_t now_ns)
@@ -246,8 +242,7 @@ void salvo_lane_on_down(struct salvo_lane *lane, uint32_t broker, uint64_t hande
     salvo_conn_down(conn, &lane->chunks, &lane->inflight);
 }
 
-/* --- the end
- * ------------------------------------------------------------------------------------------ */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 void salvo_lane_give_up(struct salvo_lane *lane, int64_t now_ns)
 {

@@ -164,6 +164,9 @@ void salvo_lane_on_event(struct salvo_lane *lane, const struct salvo_net_event *
 /* False: not now, the command stays in the ring. */
 bool salvo_lane_on_command(struct salvo_lane *lane, const struct salvo_command *command,
                            int64_t now_ns);
+/* Ends a connection; the network is told when this turn's events are through. */
+void salvo_lane_close(struct salvo_lane *lane, struct salvo_conn *conn);
+void salvo_lane_after_events(struct salvo_lane *lane);
 /* Closes a connection over something it said. */
 void salvo_lane_frame_error(struct salvo_lane *lane, uint32_t broker, const char *why);
 /* An event to control: false when its ring is full (counted). */

@@ -10,8 +10,7 @@
 /* A topic's route is asked for again while messages wait for it. */
 #define LANE_ROUTE_ASK_NS (100 * SALVO_NS_PER_MS)
 
-/* --- events to control
- * -------------------------------------------------------------------------------- */
+/* --- events to control ------------------------------------------------------------------------ */
 
 bool salvo_lane_tell(struct salvo_lane *lane, struct salvo_event *event)
 {
@@ -25,12 +24,12 @@ bool salvo_lane_tell(struct salvo_lane *lane, struct salvo_event *event)
     *(struct salvo_event *)slot = *event;
     salvo_ring_commit(&lane->port.events, sizeof(*event));
     salvo_ring_publish(&lane->port.events);
-    if (lane->conf.control_net == NULL || event->kind == SALVO_EVENT_OUTCOME)
+    if (lane->control_net == NULL || event->kind == SALVO_EVENT_OUTCOME)
         return true;
     /* Our store of the tail before our load of asleep; pairs with the fence in control's sleep. */
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(lane->conf.control_asleep, memory_order_relaxed) != 0)
-        salvo_net_wake(lane->conf.control_net);
+    if (atomic_load_explicit(lane->control_asleep, memory_order_relaxed) != 0)
+        salvo_net_wake(lane->control_net);
     return true;
 }
 
@@ -77,8 +76,7 @@ void salvo_lane_outcome(struct salvo_lane *lane, uint32_t broker, enum salvo_out
     salvo_lane_tell(lane, &event);
 }
 
-/* --- connections
- * -------------------------------------------------------------------------------------- */
+/* --- connections ------------------------------------------------------------------------------ */
 
 void salvo_lane_touch(struct salvo_lane *lane, uint32_t broker)
 {
@@ -88,12 +86,12 @@ void salvo_lane_touch(struct salvo_lane *lane, uint32_t broker)
     lane->touched[lane->touched_count++] = broker;
 }
 
-static void lane_close(struct salvo_lane *lane, struct salvo_conn *conn)
+void salvo_lane_close(struct salvo_lane *lane, struct salvo_conn *conn)
 {
     if (conn->closing || (conn->state != SALVO_CONN_UP && conn->state != SALVO_CONN_CONNECTING))
         return;
     conn->closing = true;
-    salvo_net_close(lane->net, conn->link);
+    lane->close_wanted = true;
 }
 
 void salvo_lane_frame_error(struct salvo_lane *lane, uint32_t broker, const char *why)
@@ -102,7 +100,7 @@ void salvo_lane_frame_error(struct salvo_lane *lane, uint32_t broker, const char
 
     lane_count(lane, SALVO_LANE_FRAMES_BAD, 1);
     salvo_lane_tell(lane, &event);
-    lane_close(lane, &lane->conns[broker]);
+    salvo_lane_close(lane, &lane->conns[broker]);
 }
 
 static void lane_back_off(struct salvo_lane *lane, struct salvo_conn *conn, int64_t now_ns)
@@ -129,6 +127,7 @@ static void lane_connect(struct salvo_lane *lane, uint32_t broker,
     conn->state = SALVO_CONN_CONNECTING;
     conn->generation = to->generation;
     conn->closing = false;
+    conn->close_called = false;
     conn->draining = false;
 }
 
@@ -147,7 +146,7 @@ static void lane_tend_broker(struct salvo_lane *lane, uint32_t broker, int64_t n
         if (!conn->wanted || conn->generation != to->generation)
             conn->draining = true;
         if (conn->draining && conn->inflight == 0)
-            lane_close(lane, conn);
+            salvo_lane_close(lane, conn);
         heartbeat_ns = conn->last_sent_ns + lane->conf.heartbeat_ns;
         if (!conn->draining && now_ns >= heartbeat_ns) {
             conn->last_sent_ns = now_ns;
@@ -183,8 +182,7 @@ void salvo_lane_tend(struct salvo_lane *lane, int64_t now_ns)
     lane->chunks_share = (lane->chunks.chunks_max - lane->chunks.reserve) / SALVO_MAX(used, 1u);
 }
 
-/* --- what the network says
- * ---------------------------------------------------------------------------- */
+/* --- what the network says -------------------------------------------------------------------- */
 
 static void lane_on_up(struct salvo_lane *lane, uint32_t broker, int64_t now_ns)
 {
@@ -272,7 +270,7 @@ static void lane_on_stream(struct salvo_lane *lane, const struct salvo_net_event
         break;
     case SALVO_NET_RELEASED:
         stream->blocked = false;
-        lane_stream_push(lane, stream);
+        lane->streams_wanted = true;
         event.kind = SALVO_EVENT_STREAM_RELEASED;
         event.size = e->released.bytes;
         if (event.size == 0)
@@ -335,8 +333,30 @@ void salvo_lane_on_event(struct salvo_lane *lane, const struct salvo_net_event *
     salvo_unreachable();
 }
 
-/* --- commands
- * ----------------------------------------------------------------------------------------- */
+/* The events of one poll may hold a link's end: nothing is sent on a link or closed while they are
+ * gone through, but here, when it is known which links still live. */
+void salvo_lane_after_events(struct salvo_lane *lane)
+{
+    if (SALVO_UNLIKELY(lane->close_wanted)) {
+        lane->close_wanted = false;
+        for (uint32_t i = 0; i < lane->conf.brokers_max; i++) {
+            struct salvo_conn *conn = &lane->conns[i];
+
+            if (conn->closing && !conn->close_called &&
+                (conn->state == SALVO_CONN_UP || conn->state == SALVO_CONN_CONNECTING)) {
+                conn->close_called = true;
+                salvo_net_close(lane->net, conn->link);
+            }
+        }
+    }
+    if (SALVO_UNLIKELY(lane->streams_wanted)) {
+        lane->streams_wanted = false;
+        for (uint32_t i = 0; i < lane->conf.streams_max; i++)
+            lane_stream_push(lane, &lane->streams[i]);
+    }
+}
+
+/* --- commands --------------------------------------------------------------------------------- */
 
 static void lane_stream_open(struct salvo_lane *lane, const struct salvo_command *command)
 {

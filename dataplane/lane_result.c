@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-/* --- results
- * ------------------------------------------------------------------------------------------ */
+/* --- results ---------------------------------------------------------------------------------- */
 
 /* Puts the submitter on this turn's list. */
 static void lane_dirty(struct salvo_lane *lane, struct salvo_submitter *s)
@@ -171,8 +170,7 @@ static void lane_result_answer(struct salvo_submitter *s, struct salvo_result_sl
         result->detail = salvo_submitter_detail(s, answer->remark.text, answer->remark.size);
 }
 
-/* --- lines
- * -------------------------------------------------------------------------------------------- */
+/* --- lines ------------------------------------------------------------------------------------ */
 
 static bool lane_line_has_shard(const struct salvo_lane *lane, uint32_t items, uint32_t shard_hash)
 {
@@ -345,8 +343,7 @@ void salvo_lane_line_advance(struct salvo_lane *lane, uint32_t queue)
     salvo_lane_wait(lane, request);
 }
 
-/* --- the end of a request
- * ----------------------------------------------------------------------------- */
+/* --- the end of a request --------------------------------------------------------------------- */
 
 void salvo_lane_unhold(struct salvo_lane *lane, struct salvo_request *request)
 {

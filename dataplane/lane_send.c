@@ -6,8 +6,7 @@
 /* Bodies up to this size are compressed here; larger ones were by commit (submitter.c). */
 #define LANE_COMPRESS_MAX SALVO_KIB(16)
 
-/* --- one frame
- * ---------------------------------------------------------------------------------------- */
+/* --- one frame -------------------------------------------------------------------------------- */
 
 /* The template of a queue that fits the request; one is made on the spot for a message with a flag.
  */
@@ -155,8 +154,7 @@ size_t salvo_lane_size_bound(const struct salvo_lane *lane, uint32_t properties_
     return (size_t)properties_size * (lane->conf.form == SALVO_HEADER_JSON ? 6 : 1) + body_size;
 }
 
-/* --- requests and items
- * ------------------------------------------------------------------------------- */
+/* --- requests and items ----------------------------------------------------------------------- */
 
 uint32_t salvo_lane_item(struct salvo_lane *lane, const struct salvo_submitter *s,
                          const struct salvo_slot *slot)
@@ -228,8 +226,7 @@ static enum lane_take lane_park_slot(struct salvo_lane *lane, struct salvo_submi
     return LANE_TAKEN;
 }
 
-/* --- from a slot
- * -------------------------------------------------------------------------------------- */
+/* --- from a slot ------------------------------------------------------------------------------ */
 
 const struct salvo_route_queue *salvo_lane_find_queue(const struct salvo_route_topic *topic,
                                                       uint32_t queue)

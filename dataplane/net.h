@@ -150,8 +150,7 @@ int salvo_net_null_open(const struct salvo_net_conf *conf, struct salvo_net **re
 int salvo_net_open(const char *name, const struct salvo_net_conf *conf, struct salvo_net **ret_net,
                    const char **ret_note);
 
-/* --- the calls; thin wrappers that assert the magic
- * --------------------------------------------------- */
+/* --- the calls; thin wrappers that assert the magic ------------------------------------------- */
 
 static inline const struct salvo_net_ops *salvo_net_ops(struct salvo_net *net)
 {

@@ -152,8 +152,7 @@ static void link_die(struct null_net *net, struct null_link *link, enum salvo_ne
     link_queue(net, link);
 }
 
-/* --- answers
- * ------------------------------------------------------------------------------------------ */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 /* Copies the answer into buffers, as far as there are any. */
 static void answer_go_on(struct null_net *net)
@@ -271,8 +270,7 @@ static void answer_write(struct null_net *net, struct null_link *link)
     answer_go_on(net);
 }
 
-/* --- requests
- * ----------------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 static bool text_is(const uint8_t *text, size_t size, const char *name)
 {
@@ -484,8 +482,7 @@ static void null_close(struct salvo_net *handle, uint32_t index)
     link_die(net, link, SALVO_NET_DOWN_CLOSED);
 }
 
-/* --- what the owner sees
- * ------------------------------------------------------------------------------ */
+/* --- what the owner sees ---------------------------------------------------------------------- */
 
 static bool link_report(struct null_net *net, struct null_link *link,
                         struct salvo_net_event *ret_event)

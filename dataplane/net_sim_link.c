@@ -107,8 +107,7 @@ static void link_free(struct sim_net *net, struct sim_link *link)
     net->links_count--;
 }
 
-/* --- bytes out
- * ---------------------------------------------------------------------------------------- */
+/* --- bytes out -------------------------------------------------------------------------------- */
 
 static uint64_t link_unwired(const struct sim_link *link)
 {
@@ -318,8 +317,7 @@ static void sim_flush(struct salvo_net *handle)
     }
 }
 
-/* --- life and death
- * ----------------------------------------------------------------------------------- */
+/* --- life and death --------------------------------------------------------------------------- */
 
 static void link_die(struct sim_net *net, struct sim_link *link, enum salvo_net_down reason,
                      int code)
@@ -513,8 +511,7 @@ static void sim_close(struct salvo_net *handle, uint32_t index)
     link_die(net, link, SALVO_NET_DOWN_CLOSED, 0);
 }
 
-/* --- what the owner sees
- * ------------------------------------------------------------------------------ */
+/* --- what the owner sees ---------------------------------------------------------------------- */
 
 /* The peer has read: who waits for the window hears of it. */
 static void link_read_some(struct sim_link *link, size_t size)

@@ -169,8 +169,7 @@ void salvo_submitter_deinit(struct salvo_submitter *s);
 /* Takes a free submitter for a lane: true when it was free. Thread: any. */
 bool salvo_submitter_take(struct salvo_submitter *s, struct salvo_lane_port *port);
 
-/* --- submitting thread: what salvo.h promises
- * -------------------------------------------------------- */
+/* --- submitting thread: what salvo.h promises ------------------------------------------------- */
 
 int salvo_submitter_claim(struct salvo_submitter *s, uint32_t topic, size_t size_max,
                           struct salvo_msg **ret_msg);
@@ -183,8 +182,7 @@ const struct salvo_result_slot *salvo_submitter_result(struct salvo_submitter *s
 void salvo_submitter_result_done(struct salvo_submitter *s, const struct salvo_result_slot *result);
 void salvo_submitter_results_release(struct salvo_submitter *s);
 
-/* --- lane
- * --------------------------------------------------------------------------------------------- */
+/* --- lane ------------------------------------------------------------------------------------- */
 
 /* Room for one result; never fails. Commit follows. */
 struct salvo_result_slot *salvo_submitter_result_claim(struct salvo_submitter *s);

@@ -101,8 +101,7 @@ enum salvo_busy {
     SALVO_BUSY_DRAINING,      /* the sender is stopping: inputs are closed */
 };
 
-/* --- options
- * ------------------------------------------------------------------------------------------ */
+/* --- options ---------------------------------------------------------------------------------- */
 
 /* A configuration with every default. NULL: out of memory. Free after salvo_open. */
 SALVO_API salvo_conf *salvo_conf_new(void);
@@ -124,8 +123,7 @@ SALVO_API int salvo_conf_get(const salvo_conf *conf, const char *name, char *buf
 typedef void salvo_log_fn(void *arg, int level, const char *line);
 SALVO_API int salvo_conf_log(salvo_conf *conf, salvo_log_fn *sink, void *arg);
 
-/* --- the sender
- * --------------------------------------------------------------------------------------- */
+/* --- the sender ------------------------------------------------------------------------------- */
 
 /* Plans and takes all memory, starts control and lanes (DefaultMQProducer.start). Does not wait for
  * a nameserver: messages wait for their route within their own budget. NULL with one sentence in
@@ -148,8 +146,7 @@ SALVO_API salvo_submitter *salvo_submitter_open(salvo *sender);
 /* 0, or -EBUSY while messages are out or results unpolled. */
 SALVO_API int salvo_submitter_close(salvo_submitter *s);
 
-/* --- a message
- * ---------------------------------------------------------------------------------------- */
+/* --- a message -------------------------------------------------------------------------------- */
 
 /* Claims room for a body of up to size_max bytes (1 to body_size_max). One claim is open at a time.
  * 0; a positive enum salvo_busy; -EINVAL (size). */
@@ -191,8 +188,7 @@ SALVO_API int salvo_commit(salvo_msg *m, size_t size, uint64_t cookie);
 /* Gives the claim up. */
 SALVO_API void salvo_abort(salvo_msg *m);
 
-/* --- results
- * ------------------------------------------------------------------------------------------ */
+/* --- results ---------------------------------------------------------------------------------- */
 
 typedef void salvo_result_fn(void *arg, const salvo_result *result);
 
@@ -227,8 +223,7 @@ SALVO_API const char *salvo_code_name(enum salvo_code code); /* "timed_out": sta
 SALVO_API const char *salvo_code_text(enum salvo_code code); /* one sentence */
 SALVO_API const char *salvo_stored_name(enum salvo_stored stored);
 
-/* --- running and stopping
- * ----------------------------------------------------------------------------- */
+/* --- running and stopping --------------------------------------------------------------------- */
 
 /* Caller mode (threads=caller): one turn of control and every lane. Returns the work done; 0 lets
  * the caller idle. -EPERM from another thread than the first; -EINVAL in other modes. */

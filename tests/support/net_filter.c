@@ -163,8 +163,7 @@ static void filter_set_cookie(struct salvo_net *net, uint32_t index, uint64_t co
     link_of(filter_of(net), index)->cookie = cookie;
 }
 
-/* --- out
- * ---------------------------------------------------------------------------------------------- */
+/* --- out -------------------------------------------------------------------------------------- */
 
 static bool link_can_take(const struct filter *filter, const struct filter_link *link)
 {
@@ -332,9 +331,7 @@ static void filter_flush(struct salvo_net *net)
     salvo_net_flush(filter->inner);
 }
 
-/* --- in
- * -----------------------------------------------------------------------------------------------
- */
+/* --- in --------------------------------------------------------------------------------------- */
 
 static void link_break(struct filter *filter, struct filter_link *link)
 {

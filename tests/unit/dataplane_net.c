@@ -714,8 +714,7 @@ static void everything_arrives_however_it_is_cut_and_released(void **state)
     fixture_close(f);
 }
 
-/* --- the table
- * ---------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 /* Where a case applies: threads and real time mean nothing in a world of virtual time. */
 enum { EVERYWHERE, KERNEL_ONLY };
