@@ -1,0 +1,12 @@
+/* Ctrl-C, in the program only: libsalvo installs no handlers.
+ *
+ * The first SIGINT or SIGTERM sets cmd_stop, so that a command can drain and report; the second
+ * ends the process at once with exit code 2. */
+#pragma once
+
+#include <signal.h>
+
+extern volatile sig_atomic_t cmd_stop;
+
+/* Installs the handlers; system calls that wait are interrupted (EINTR). */
+void cmd_stop_init(void);
