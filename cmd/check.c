@@ -1,0 +1,49 @@
+/* salvo check: every option with its source, the plan, and what the host offers. */
+#include "cmd/check.h"
+#include "cmd/cmd.h"
+#include "cmd/sender.h"
+#include "control/plan.h"
+
+struct check_values {
+    struct cmd_settings settings;
+    const char *config;
+};
+
+static const struct cmd_option check_options[] = {
+    CMD_SENDER_OPTIONS(struct check_values),
+};
+
+static const struct cmd_usage check_usage = {
+    .command = "check",
+    .summary =
+        "Shows every option with where its value came from, the plan with its sizes, and what the "
+        "host offers. Changes nothing.",
+    .options = check_options,
+    .options_count = SALVO_ARRAY_LENGTH(check_options),
+    .notes = "Exit code: 0 salvo would start so, 2 it would not.\n",
+};
+
+int cmd_check(int argc, char **argv)
+{
+    static struct check_values values;
+    static struct salvo_config config;
+    static struct salvo_plan plan;
+    char error[SALVO_CONFIG_ERROR_MAX];
+    int code;
+
+    if (!cmd_options_begin(&check_usage, argc, argv, &values, &code))
+        return code;
+    code = cmd_config_make("check", values.config, &values.settings, &config);
+    if (code)
+        return code;
+    printf("options\n");
+    salvo_config_print(&config, stdout);
+    printf("\nplan\n");
+    if (salvo_plan_make(&config, &plan, error))
+        code = cmd_fail("check", CMD_EXIT_INVALID, "%s", error);
+    else
+        salvo_plan_print(&plan, stdout);
+    printf("\n");
+    cmd_check_host(stdout);
+    return code;
+}

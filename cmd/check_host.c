@@ -1,0 +1,147 @@
+/* Host facts that matter to salvo, each with what could be done about it. Only tells, never
+ * changes. */
+#include "base/cpu.h"
+#include "cmd/check.h"
+#include "dataplane/net.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static void host_fact(FILE *to, const char *name, const char *value, const char *remark)
+{
+    fprintf(to, "  %-22s %s%s%s\n", name, value, remark[0] != '\0' ? "; " : "", remark);
+}
+
+/* The first line of a small file of /proc or /sys. */
+static bool host_read(const char *path, char *ret_text, size_t size)
+{
+    FILE *file = fopen(path, "r");
+    bool good;
+
+    if (file == NULL)
+        return false;
+    good = fgets(ret_text, (int)size, file) != NULL;
+    fclose(file);
+    if (good)
+        ret_text[strcspn(ret_text, "\n")] = '\0';
+    return good;
+}
+
+/* A number of /proc/meminfo; 0 when it is not there. */
+static unsigned long long host_meminfo(const char *name)
+{
+    FILE *file = fopen("/proc/meminfo", "r");
+    unsigned long long value = 0;
+    char line[128];
+
+    if (file == NULL)
+        return 0;
+    while (fgets(line, sizeof(line), file) != NULL) {
+        if (strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':') {
+            sscanf(line + strlen(name) + 1, "%llu", &value);
+            break;
+        }
+    }
+    fclose(file);
+    return value;
+}
+
+static void host_uring(FILE *to)
+{
+    struct salvo_net_conf conf;
+    struct salvo_net *net;
+    char value[160], disabled[16] = "0";
+    uint32_t caps;
+    int r;
+
+    salvo_net_conf_default(&conf, salvo_clock_system());
+    r = salvo_net_uring_open(&conf, &net);
+    if (r) {
+        host_read("/proc/sys/kernel/io_uring_disabled", disabled, sizeof(disabled));
+        snprintf(value, sizeof(value), "not allowed (%s)", strerror(-r));
+        host_fact(
+            to, "io_uring", value,
+            strcmp(disabled, "0") != 0
+                ? "set kernel.io_uring_disabled=0; salvo uses epoll meanwhile"
+                : "a container or the lockable memory forbids it; salvo uses epoll meanwhile");
+        return;
+    }
+    caps = salvo_net_caps(net);
+    snprintf(value, sizeof(value), "allowed: registered buffers %s, gathered waits %s",
+             caps & SALVO_NET_CAP_REGISTERED_BUFFERS ? "yes" : "no",
+             caps & SALVO_NET_CAP_GATHER_WAIT ? "yes" : "no");
+    host_fact(to, "io_uring", value, "");
+    salvo_net_destroy(net);
+}
+
+static void host_memory(FILE *to)
+{
+    unsigned long long total = host_meminfo("HugePages_Total"), free_pages;
+    char value[160], thp[96];
+
+    free_pages = host_meminfo("HugePages_Free");
+    snprintf(value, sizeof(value), "%.1f GiB, %.1f GiB available",
+             (double)host_meminfo("MemTotal") / 1048576.0,
+             (double)host_meminfo("MemAvailable") / 1048576.0);
+    host_fact(to, "memory", value, "");
+    snprintf(value, sizeof(value), "%llu of %llu free, %llu KiB each", free_pages, total,
+             host_meminfo("Hugepagesize"));
+    host_fact(to, "huge pages", value,
+              free_pages > 0 ? ""
+                             : "ordinary pages will do; to have some: sysctl vm.nr_hugepages=64");
+    if (host_read("/sys/kernel/mm/transparent_hugepage/enabled", thp, sizeof(thp)))
+        host_fact(to, "transparent huge pages", thp, "");
+}
+
+static void host_limit(FILE *to, const char *name, int resource, double unit, const char *unit_name,
+                       double wanted, const char *remedy)
+{
+    struct rlimit limit;
+    char value[64];
+
+    if (getrlimit((__rlimit_resource_t)resource, &limit))
+        return;
+    if (limit.rlim_cur == RLIM_INFINITY)
+        snprintf(value, sizeof(value), "unlimited");
+    else
+        snprintf(value, sizeof(value), "%.0f%s", (double)limit.rlim_cur / unit, unit_name);
+    host_fact(to, name, value,
+              limit.rlim_cur != RLIM_INFINITY && (double)limit.rlim_cur < wanted ? remedy : "");
+}
+
+static void host_cores(FILE *to)
+{
+    unsigned allowed = salvo_cpu_allowed(NULL, 0);
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    char value[96], source[64];
+
+    snprintf(value, sizeof(value), "%u allowed of %ld online", allowed, online);
+    host_fact(to, "cores", value,
+              allowed < 2
+                  ? "with one core use -D threads=shared, so that lane and control take turns"
+                  : "");
+    if (host_read("/sys/devices/system/clocksource/clocksource0/current_clocksource", source,
+                  sizeof(source)))
+        host_fact(to, "clock", source,
+                  strcmp(source, "tsc") == 0 || strcmp(source, "kvm-clock") == 0
+                      ? ""
+                      : "reading the time is slow with it");
+}
+
+void cmd_check_host(FILE *to)
+{
+    char text[192];
+
+    fprintf(to, "host\n");
+    salvo_cpu_describe(text, sizeof(text));
+    host_fact(to, "machine", text, "");
+    host_cores(to);
+    host_uring(to);
+    host_memory(to);
+    host_limit(to, "lockable memory", RLIMIT_MEMLOCK, 1048576.0, " MiB", 64.0 * 1048576.0,
+               "io_uring registers no buffers above it; raise it with ulimit -l or LimitMEMLOCK");
+    host_limit(to, "open files", RLIMIT_NOFILE, 1, "", 1024,
+               "raise it with ulimit -n or LimitNOFILE");
+}
