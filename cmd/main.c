@@ -1,0 +1,89 @@
+/* salvo: the dispatch table. Each command has its own file and its own --help. */
+#include "cmd/cmd.h"
+#include "cmd/options.h"
+#include "include/salvo.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+
+struct main_command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *text;
+};
+
+static const struct main_command main_commands[] = {
+    {"load", cmd_load, "send generated messages at a rate or through a window, and report"},
+    {"send", cmd_send, "send lines of a file or of standard input, one message each"},
+    {"mock", cmd_mock, "run a mock cluster: a nameserver and brokers in one process"},
+    {"check", cmd_check, "show the plan, every option with its source, and what the host offers"},
+    {"stat", cmd_stat, "show counters, errors and latencies of a running salvo"},
+    {"frame", cmd_frame, "make hex, a pcap or raw bytes readable as RocketMQ frames"},
+};
+
+static void main_help(FILE *to)
+{
+    fprintf(to,
+            "usage: salvo COMMAND [options]\n\n"
+            "salvo %s, a RocketMQ sender. Commands:\n\n",
+            salvo_version());
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(main_commands); i++)
+        fprintf(to, "  %-8s %s\n", main_commands[i].name, main_commands[i].text);
+    fprintf(to,
+            "\n'salvo COMMAND --help' shows the options of a command.\n"
+            "First steps: 'salvo load' sends a million messages to a mock cluster of its own.\n");
+}
+
+static const char *main_name_of(const void *arg, unsigned i)
+{
+    return main_commands[i].name;
+}
+
+static int main_unknown(const char *name)
+{
+    const char *near = cmd_nearest(name, main_name_of, NULL, SALVO_ARRAY_LENGTH(main_commands));
+
+    fprintf(stderr, "salvo: there is no command '%s';%s%s%s 'salvo --help' lists all\n", name,
+            near != NULL ? " did you mean '" : "", near != NULL ? near : "",
+            near != NULL ? "'?" : "");
+    return CMD_EXIT_INVALID;
+}
+
+int cmd_fail(const char *command, int code, const char *format, ...)
+{
+    va_list args;
+
+    fflush(stdout);
+    fprintf(stderr, "salvo %s: ", command);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "\n");
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    /* A closed pipe behind us (| head) is an error of a write, not the end of a run without a
+     * report. */
+    signal(SIGPIPE, SIG_IGN);
+    if (argc < 2) {
+        main_help(stderr);
+        return CMD_EXIT_INVALID;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        (strcmp(argv[1], "help") == 0 && argc == 2)) {
+        main_help(stdout);
+        return CMD_EXIT_GOOD;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("salvo %s\n", salvo_version());
+        return CMD_EXIT_GOOD;
+    }
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(main_commands); i++) {
+        if (strcmp(argv[1], main_commands[i].name) == 0)
+            return main_commands[i].run(argc - 1, argv + 1);
+    }
+    return main_unknown(argv[1]);
+}
