@@ -1,0 +1,433 @@
+"""The program from outside: help, mistakes, exit codes, reports, Ctrl-C; all against mock clusters."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = ["load", "send", "mock", "check", "stat", "frame"]
+
+
+def run(salvo_bin, *args, timeout=60, env=None, **options):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("SALVO_")}
+    return subprocess.run(
+        [str(salvo_bin), *map(str, args)], timeout=timeout, capture_output=True, text=True,
+        env=clean | (env or {}), **options)
+
+
+def late_only(report):
+    """True when the one thing wrong is that this machine was too busy for an open loop."""
+    return report["invalid_reasons"] != [] and all(
+        "the generator was late" in reason for reason in report["invalid_reasons"])
+
+
+def report_of(salvo_bin, tmp_path, *args, code=0, **options):
+    path = tmp_path / "report.json"
+    done = run(salvo_bin, "load", "--json", path, *args, **options)
+    report = json.loads(path.read_text())
+    assert done.returncode == (2 if late_only(report) else code), done.stdout + done.stderr
+    ended = sum(report[name] for name in ("acked", "failed", "timed_out", "unsent"))
+    assert report["planned"] == ended
+    assert report["stored_unknown"] <= report["failed"] + report["timed_out"]
+    assert sum(report["answers"].values()) == report["acked"]
+    return report
+
+
+class Mock:
+    """`salvo mock` as a process of its own."""
+
+    def __init__(self, salvo_bin, *args):
+        self.process = subprocess.Popen(
+            [str(salvo_bin), "mock", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        match = re.fullmatch(r"nameserver (\S+:\d+)\n", line)
+        assert match, line + self.process.stderr.read()
+        self.address = match[1]
+
+    def stop(self, by=signal.SIGINT):
+        self.process.send_signal(by)
+        out, _ = self.process.communicate(timeout=10)
+        return out
+
+
+@pytest.fixture
+def mock(salvo_bin):
+    made = Mock(salvo_bin)
+    yield made
+    if made.process.poll() is None:
+        made.stop()
+
+
+# --- help and mistakes -------------------------------------------------------------------------------
+
+
+def test_help_and_version(salvo_bin):
+    done = run(salvo_bin, "--help")
+    assert done.returncode == 0
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} ", done.stdout, re.M)
+    assert re.fullmatch(r"salvo \d+\.\d+\.\d+\n", run(salvo_bin, "--version").stdout)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help(salvo_bin, command):
+    done = run(salvo_bin, command, "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith(f"usage: salvo {command}")
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+MISTAKES = [
+    # arguments, what the error names, the remedy in it
+    ("", "usage: salvo COMMAND", "salvo COMMAND --help"),
+    ("lod", "'lod'", "did you mean 'load'?"),
+    ("load --rat 5", "--rat", "did you mean --rate?"),
+    ("load --rate x", "--rate x", "10k"),
+    ("load --rate 0", "--rate 0", "0.001 to"),
+    ("load --rate 5 --closed 5", "--rate", "give one of them"),
+    ("load --closed 99999999", "--closed", "1 to"),
+    ("load --size 5x", "--size 5x", "4KiB"),
+    ("load --size 9-3", "--size 9-3", "smaller size first"),
+    ("load --size 5MiB", "--size 5MiB", "1 to 4194304"),
+    ("load --size 2000 -D body_size_max=1000", "--size", "body_size_max"),
+    ("load --duration 30", "--duration 30", "30s"),
+    ("load --warmup 30", "--warmup 30", "30s"),
+    ("load --compressibility 2", "--compressibility 2", "0 to 1"),
+    ("load --count", "--count", "--count N"),
+    ("load --topic a,,b", "--topic a,,b", "single commas"),
+    ("load --topic a@b", "--topic", "character"),
+    ("load --topic RMQ_SYS_TRANS_HALF_TOPIC", "--topic", "RMQ_SYS_TRANS_HALF_TOPIC"),
+    ("load --tags ,", "--tags ,", "single commas"),
+    ("load --linger 3x", "--linger", "ms"),
+    ("load --header xml", "--header", "json or binary"),
+    ("load --net token-ring", "--net", "epoll"),
+    ("load --idle never", "--idle", "gather"),
+    ("load --lanes 0", "--lanes", "1 to 64"),
+    ("load -D foo=1", "foo", "docs/CONFIG.md"),
+    ("load -D lanes", "-D lanes", "name=value"),
+    ("load --config /nowhere", "/nowhere", "--config"),
+    ("load --json /nowhere/x", "--json /nowhere/x", "No such file"),
+    ("load extra", "'extra'", "--help"),
+    ("send", "--topic", "--topic NAME"),
+    ("send --topic T", "nameserver", "--nameserver HOST:PORT"),
+    ("send --topic T --nameserver 127.0.0.1:1 /nowhere", "/nowhere", "No such file"),
+    ("send --topic T --nameserver 127.0.0.1:1 --property x", "--property x", "NAME=VALUE"),
+    ("send --topic T --nameserver 127.0.0.1:1 --property KEYS=x", "--property KEYS=x", ""),
+    ("send --topic T --nameserver nonsense", "nameserver", "port"),
+    ("mock --brokers 99", "--brokers 99", "1 to 32"),
+    ("mock --topic T:x", "--topic", "T:"),
+    ("mock --script /nowhere", "/nowhere", "No such file"),
+    ("mock --like 3.2.6", "--like 3.2.6", "5.3.3"),
+    ("mock --port 99999", "--port 99999", "65535"),
+    ("stat", "FILE", "--help"),
+    ("frame", "FILE", "--help"),
+    ("check -D chunk_bytes=5000", "chunk_bytes", ""),
+]
+
+
+@pytest.mark.parametrize("args, named, remedy", MISTAKES, ids=[m[0] or "nothing" for m in MISTAKES])
+def test_a_mistake_names_the_option_and_the_remedy(salvo_bin, args, named, remedy):
+    done = run(salvo_bin, *args.split(), stdin=subprocess.DEVNULL)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert named in done.stderr and remedy in done.stderr
+    if args:
+        lines = [line for line in done.stderr.splitlines() if "embedded mock" not in line]
+        assert len(lines) == 1, done.stderr
+
+
+def test_an_unknown_name_in_the_environment_is_an_error(salvo_bin):
+    done = run(salvo_bin, "check", env={"SALVO_LINGERS_US": "1"})
+    assert done.returncode == 2 and "SALVO_LINGERS_US" in done.stderr
+
+
+# --- load --------------------------------------------------------------------------------------------
+
+
+def test_closed_loop_by_count(salvo_bin, tmp_path):
+    report = report_of(salvo_bin, tmp_path, "--count", "20k", "--closed", "100")
+    assert report["valid"] and report["acked"] == 20000
+    assert report["loop"] == "closed" and report["latency_from"] == "submission"
+    assert report["settings"]["embedded_mock"] is True
+    assert report["latency_us"]["min"] <= report["latency_us"]["p50"] <= report["latency_us"]["max"]
+    assert report["rate_per_s"] == pytest.approx(20000 / report["seconds"], rel=1e-6)
+
+
+def test_open_loop_by_duration_and_warmup(salvo_bin, tmp_path):
+    report = report_of(
+        salvo_bin, tmp_path, "--rate", "2k", "--duration", "2s", "--warmup", "500ms")
+    assert report["planned"] == report["acked"] == 5000
+    assert abs(report["measured_messages"] - 4000) <= 1
+    assert report["loop"] == "open" and report["latency_from"] == "intended"
+    assert report["seconds"] == pytest.approx(2, rel=0.1)
+    assert report["client"]["schedule_error_us"]["max"] > 0
+
+
+def test_open_loop_by_count(salvo_bin, tmp_path):
+    report = report_of(salvo_bin, tmp_path, "--rate", "5k", "--count", "2500")
+    assert report["planned"] == report["acked"] == 2500
+    assert report["seconds"] == pytest.approx(0.5, rel=0.2)
+
+
+def test_caller_mode_turns_the_sender_itself(salvo_bin, tmp_path):
+    report = report_of(salvo_bin, tmp_path, "-D", "threads=caller", "--count", "20k")
+    assert report["acked"] == 20000 and report["settings"]["options"]["threads"] == "caller"
+
+
+def test_payload_topics_keys_tags_batches_and_compression(salvo_bin, tmp_path):
+    report = report_of(
+        salvo_bin, tmp_path, "--count", "5000", "--topic", "A,B,C", "--size", "10-8KiB", "--keys",
+        "50", "--tags", "red,blue", "--compressibility", "0.7", "--compress", "zlib", "--linger",
+        "1ms", "--batch-bytes", "32KiB", "--header", "json", "--lanes", "2", "--seed", "9")
+    assert report["acked"] == 5000
+    assert report["settings"]["topics"] == ["A", "B", "C"]
+    options = report["settings"]["options"]
+    assert options["batch"] == "linger" and options["lanes"] == "2" and options["header"] == "json"
+
+
+def test_a_run_that_ends_in_its_warmup_is_invalid(salvo_bin, tmp_path):
+    path = tmp_path / "report.json"
+    process = subprocess.Popen(
+        [str(salvo_bin), "load", "--rate", "100", "--warmup", "1h", "--json", str(path)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 2 and "INVALID" in out and "warm-up" in out
+    assert json.loads(path.read_text())["valid"] is False
+
+
+def test_ctrl_c_drains_and_reports(salvo_bin, tmp_path):
+    path = tmp_path / "report.json"
+    process = subprocess.Popen(
+        [str(salvo_bin), "load", "--rate", "1k", "--duration", "1h", "--json", str(path)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(2.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    report = json.loads(path.read_text())
+    assert late_only(report) or (process.returncode == 0 and report["valid"]), out
+    assert report["interrupted"] and report["planned"] == report["acked"] > 1000
+    assert "interrupted" in out
+    assert len(re.findall(r"^ +\d+ s .*p50 .*p99 .*p99\.9 .*max .*in flight", err, re.M)) >= 1
+
+
+def test_a_second_ctrl_c_quits_at_once(salvo_bin):
+    silent = Mock(salvo_bin)
+    silent.process.send_signal(signal.SIGSTOP)
+    try:
+        process = subprocess.Popen(
+            [str(salvo_bin), "load", "--nameserver", silent.address, "-D", "timeout_ms=60s"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+        assert process.returncode == 2
+    finally:
+        silent.process.send_signal(signal.SIGCONT)
+        silent.stop()
+
+
+def test_messages_that_fail_give_exit_code_1(salvo_bin, tmp_path):
+    failing = Mock(salvo_bin, "--script", write_script(tmp_path))
+    try:
+        report = report_of(
+            salvo_bin, tmp_path, "--nameserver", failing.address, "--count", "1000", "--closed", "50",
+            "-D", "retries=0", code=1)
+        assert report["valid"] and report["failed"] == 10 and report["errors"] == {"refused_13": 10}
+        assert "refused_13" in report["error_texts"]
+    finally:
+        failing.stop()
+
+
+def write_script(tmp_path):
+    path = tmp_path / "script"
+    path.write_text("* send code 13 next 10 remark \"the test says no\"\n")
+    return str(path)
+
+
+def test_no_route_is_one_clear_error(salvo_bin):
+    before = time.monotonic()
+    done = run(salvo_bin, "load", "--nameserver", "127.0.0.1:1", "-D", "timeout_ms=1s")
+    assert done.returncode == 2 and time.monotonic() - before < 5
+    assert "cannot be sent to" in done.stderr
+
+
+def test_the_live_line_is_rewritten_on_a_terminal(salvo_bin):
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [str(salvo_bin), "load", "--rate", "1k", "--duration", "2500ms"],
+        stdout=subprocess.DEVNULL, stderr=child)
+    os.close(child)
+    shown = b""
+    while True:
+        try:
+            part = os.read(parent, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(parent)
+    assert process.wait(timeout=20) in (0, 2)  # 2: late, on a busy machine
+    assert shown.count(b"\r") >= 2 and b"\033[K" in shown and b"p99.9" in shown
+
+
+def test_hdr_file_and_json_on_standard_output(salvo_bin, tmp_path):
+    path = tmp_path / "latency.hgrm"
+    done = run(salvo_bin, "load", "--count", "1000", "--json", "-", "--hdr", path)
+    assert done.returncode == 0
+    report = json.loads(done.stdout)
+    lines = path.read_text().splitlines()
+    assert lines[0].split() == ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"]
+    values = [line.split() for line in lines[2:] if not line.startswith("#")]
+    assert float(values[-1][1]) == 1 and int(values[-1][2]) == 1000
+    assert float(values[-1][0]) == pytest.approx(report["latency_us"]["max"], abs=0.01)
+
+
+def flatten(value, prefix=""):
+    names = set()
+    for name, item in value.items():
+        path = f"{prefix}{name}"
+        if path in ("errors", "error_texts", "settings.options"):
+            names.add(path + ".*")
+        elif isinstance(item, dict):
+            names |= flatten(item, path + ".")
+        else:
+            names.add(path)
+    return names
+
+
+def test_report_md_names_every_field_and_no_other(salvo_bin, tmp_path):
+    text = (ROOT / "docs" / "REPORT.md").read_text()
+    documented = set(re.findall(r"^\| `([^`]+)` \|", text, re.M))
+    assert flatten(report_of(salvo_bin, tmp_path, "--count", "100")) == documented
+
+
+def test_environment_file_and_argument_in_this_order(salvo_bin, tmp_path):
+    config = tmp_path / "salvo.yaml"
+    config.write_text("send:\n  retries: 7\n  timeout_ms: 9s\nlanes:\n  lanes: 2\n")
+    env = {"SALVO_TIMEOUT_MS": "8s", "SALVO_LANES": "3"}
+    path = tmp_path / "report.json"
+    done = run(salvo_bin, "load", "--count", "10", "--config", config, "-D", "lanes=1", "--json", path,
+               env=env)
+    assert done.returncode == 0, done.stderr
+    options = json.loads(path.read_text())["settings"]["options"]
+    assert (options["retries"], options["timeout_ms"], options["lanes"]) == ("7", "8s", "1")
+
+
+# --- mock, send, stat, check, frame ------------------------------------------------------------------
+
+
+def test_mock_takes_load_from_another_process(salvo_bin, tmp_path, mock):
+    report = report_of(salvo_bin, tmp_path, "--nameserver", mock.address, "--count", "3000")
+    assert report["acked"] == 3000 and report["settings"]["embedded_mock"] is False
+    assert report["cpu_includes_mock"] is False
+    out = mock.stop(signal.SIGTERM)
+    assert mock.process.returncode == 0 and "3000" in out.replace(",", "")
+
+
+def test_send_lines_from_standard_input(salvo_bin, mock):
+    lines = "".join(f"line {i}\n" for i in range(20000)) + "\n\nlast, without a line feed"
+    done = run(salvo_bin, "send", "--topic", "Lines", "--nameserver", mock.address, "--verbose",
+               input=lines)
+    assert done.returncode == 0, done.stderr
+    ids = [line.split("\t") for line in done.stdout.splitlines()]
+    assert len(ids) == 20001 and len({i[0] for i in ids}) == 20001
+    assert all(re.fullmatch(r"[0-9A-F]{32,56}", i[0]) and i[1] == "broker-a" for i in ids)
+    assert "20001 read, 20001 acknowledged, 0 failed, 2 empty passed over" in done.stderr
+    assert "20001" in mock.stop().replace(",", "")
+
+
+def test_send_a_file_with_key_tag_and_properties(salvo_bin, tmp_path, mock):
+    path = tmp_path / "lines"
+    path.write_text("a\nb\n")
+    done = run(salvo_bin, "send", "--topic", "T", "--nameserver", mock.address, "--key", "k1", "--key",
+               "k2", "--tag", "red", "--property", "color=a=b", path)
+    assert done.returncode == 0 and "2 read, 2 acknowledged" in done.stderr
+
+
+def test_send_a_whole_file(salvo_bin, tmp_path, mock):
+    path = tmp_path / "whole"
+    path.write_bytes(os.urandom(1 << 20) + b"\n\n\n")
+    done = run(salvo_bin, "send", "--topic", "T", "--nameserver", mock.address, "--whole", path)
+    assert done.returncode == 0 and "1 read, 1 acknowledged" in done.stderr
+
+
+def test_send_passes_over_a_line_that_is_too_long(salvo_bin, mock):
+    done = run(salvo_bin, "send", "--topic", "T", "--nameserver", mock.address,
+               "-D", "body_size_max=1000", input="a\n" + "x" * 5000 + "\nb\n")
+    assert done.returncode == 1
+    assert re.search(r"line 2: over 1000 bytes", done.stderr)
+    assert "3 read, 2 acknowledged, 1 failed (1 too long)" in done.stderr
+
+
+def test_send_fails_when_the_cluster_does_not_answer(salvo_bin):
+    done = run(salvo_bin, "send", "--topic", "T", "--nameserver", "127.0.0.1:1", "-D",
+               "timeout_ms=500ms", input="a\nb\n")
+    assert done.returncode == 1 and "2 read, 0 acknowledged, 2 failed" in done.stderr
+    assert "line 1:" in done.stderr
+
+
+def test_stat_shows_a_running_salvo(salvo_bin, tmp_path):
+    path = tmp_path / "stat"
+    process = subprocess.Popen(
+        [str(salvo_bin), "load", "--rate", "1k", "--duration", "20s", "-D", f"stat_file={path}"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1)
+        shown = json.loads(run(salvo_bin, "stat", "--json", path).stdout)
+        assert shown["alive"] and shown["pid"] == process.pid
+        assert shown["counters"]["lane_messages_good"] > 100
+        assert "lane_messages_good" in run(salvo_bin, "stat", path).stdout
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=20)
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 100, b"\0" * 10000], ids=["empty", "text", "zeros"])
+def test_stat_refuses_what_is_not_a_stat_file(salvo_bin, tmp_path, content):
+    path = tmp_path / "no-stat"
+    path.write_bytes(content)
+    done = run(salvo_bin, "stat", path)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and str(path) in done.stderr
+
+
+def test_check_shows_options_plan_and_host(salvo_bin):
+    done = run(salvo_bin, "check", "-D", "lanes=2", env={"SALVO_RETRIES": "5"})
+    assert done.returncode == 0, done.stderr
+    for expected in ("lanes", "retries", "io_uring", "huge pages", "lockable memory", "cores"):
+        assert expected in done.stdout
+
+
+def test_frame_reads_the_golden_frames(salvo_bin):
+    paths = sorted((ROOT / "tests" / "golden").glob("*.hex"))
+    assert len(paths) >= 40
+    for path in paths:
+        done = run(salvo_bin, "frame", "--hex", path)
+        assert done.returncode == 0, done.stderr
+        code = re.search(r"^# code: (-?\d+)", path.read_text(), re.M)[1]
+        assert f"({code})," in done.stdout
+
+
+@pytest.mark.parametrize("content, place", [
+    ("00000010", "offset 0"),
+    ("0000001", "line 1"),
+    ("zz", "line 1, column 1"),
+    ("", "no frame"),
+    ("ffffffff00000000", "offset 0"),
+])
+def test_frame_says_where_input_is_malformed(salvo_bin, content, place):
+    done = run(salvo_bin, "frame", "--hex", "-", input=content)
+    assert done.returncode == 1 and place in done.stderr
+    assert len(done.stderr.splitlines()) == 1
