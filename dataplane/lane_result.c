@@ -172,10 +172,14 @@ static void lane_result_answer(struct salvo_submitter *s, struct salvo_result_sl
 
 /* --- lines ------------------------------------------------------------------------------------ */
 
-static bool lane_line_has_shard(const struct salvo_lane *lane, uint32_t items, uint32_t shard_hash)
+/* Whether the list has a message of the same submitter and shard: order holds within one. */
+static bool lane_line_has_shard(const struct salvo_lane *lane, uint32_t items, uint32_t index)
 {
-    for (; items != SALVO_ITEM_NONE; items = lane->inflight.items[items].next)
-        if (lane->inflight.items[items].shard_hash == shard_hash)
+    const struct salvo_item *all = lane->inflight.items;
+
+    for (; items != SALVO_ITEM_NONE; items = all[items].next)
+        if (all[items].shard_hash == all[index].shard_hash &&
+            all[items].submitter == all[index].submitter)
             return true;
     return false;
 }
@@ -203,7 +207,7 @@ static uint32_t lane_drop_shards(struct salvo_lane *lane, uint32_t *items, uint3
         int code = salvo_batch_item_read(&r, &item);
 
         salvo_assert(code == 0); /* we wrote it, an item for an item */
-        if (lane_line_has_shard(lane, failed, lane->inflight.items[index].shard_hash)) {
+        if (lane_line_has_shard(lane, failed, index)) {
             *link = lane->inflight.items[index].next;
             (*items_count)--;
             salvo_lane_finish_item(lane, index, &lane_end_earlier_failed, now_ns);
@@ -238,7 +242,7 @@ static void lane_line_fail_request(struct salvo_lane *lane, struct salvo_request
     uint32_t size;
 
     for (uint32_t i = request->item_first; i != SALVO_ITEM_NONE; i = lane->inflight.items[i].next)
-        hits += lane_line_has_shard(lane, failed, lane->inflight.items[i].shard_hash);
+        hits += lane_line_has_shard(lane, failed, i);
     if (hits == 0)
         return;
     if (hits == request->items_count || (request->flags & SALVO_REQUEST_BATCH) == 0) {
