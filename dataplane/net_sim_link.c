@@ -618,6 +618,8 @@ static unsigned sim_poll(struct salvo_net *handle, struct salvo_net_event *ret_e
 
         if (link->state != SIM_LINK_FREE && link_report(net, link, &ret_events[count])) {
             sim_log_event(net, &ret_events[count]);
+            if (ret_events[count].kind == SALVO_NET_ACCEPTED)
+                return count + 1; /* what comes next is to carry the cookie it gets now */
             if (ret_events[count++].kind != SALVO_NET_GONE)
                 continue;
             link_free(net, link);
