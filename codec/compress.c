@@ -100,10 +100,12 @@ int salvo_compression_of_sysflag(int32_t sysflag, enum salvo_compression *ret_co
     }
 }
 
-/* --- LZ4 frames
- * ------------------------------------------------------------------------------------ 4 magic   1
- * FLG 0x60: version 1, independent blocks   1 BD: largest block   1 header checksum blocks: 4 size
- * (top bit: stored as it is), bytes      4 zero: no more All little-endian. */
+/* --- LZ4 frames ----------------------------------------------------------------------------- */
+
+/*   4 magic   1 FLG 0x60: version 1, independent blocks   1 BD: largest block   1 header checksum
+ *   blocks: 4 size (top bit: stored as it is), bytes
+ *   4 zero: no more
+ * All little-endian. */
 
 #define LZ4_HEADER_SIZE 7u
 #define LZ4_WORD_SIZE   4u
@@ -188,7 +190,7 @@ static size_t lz4_frame(void *state, const char *body, size_t size, uint8_t *byt
     return at + LZ4_WORD_SIZE;
 }
 
-/* --- compressors ------------------------------------------------------------------------------ */
+/* --- compressors ----------------------------------------------------------------------------- */
 
 static int compressor_zlib(struct salvo_compressor *compressor, int level)
 {
@@ -312,7 +314,7 @@ size_t salvo_compress(struct salvo_compressor *compressor, const void *body, siz
     salvo_unreachable();
 }
 
-/* --- decompression ---------------------------------------------------------------------------- */
+/* --- decompression --------------------------------------------------------------------------- */
 
 static ssize_t decompress_zlib(const void *bytes, size_t size, void *ret_body, size_t size_max)
 {

@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-/* --- what is refused -------------------------------------------------------------------------- */
+/* --- what is refused ------------------------------------------------------------------------- */
 
 const char *salvo_refusal_text(int refusal)
 {
@@ -148,7 +148,7 @@ int salvo_property_check(const void *name, size_t name_size, const void *value, 
     return 0;
 }
 
-/* --- properties ------------------------------------------------------------------------------- */
+/* --- properties ------------------------------------------------------------------------------ */
 
 void salvo_property_write(struct salvo_writer *w, const void *name, size_t name_size,
                           const void *value, size_t value_size)
@@ -201,7 +201,7 @@ struct salvo_text salvo_property_find(const void *properties, size_t size, const
     return found;
 }
 
-/* --- batch items ------------------------------------------------------------------------------ */
+/* --- batch items ----------------------------------------------------------------------------- */
 
 void salvo_batch_item_write(struct salvo_writer *w, const struct salvo_batch_item *item)
 {
@@ -250,7 +250,7 @@ int salvo_batch_item_read(struct salvo_reader *r, struct salvo_batch_item *ret_i
     return 0;
 }
 
-/* --- validators ------------------------------------------------------------------------------- */
+/* --- validators ------------------------------------------------------------------------------ */
 
 /* TopicValidator.NOT_ALLOWED_SEND_TOPIC_SET of 5.x, which holds those of 4.x. */
 static const struct known_name forbidden_topics[] = {
@@ -329,7 +329,7 @@ bool salvo_topic_is_system(const void *topic, size_t size)
     return name_known(system_topics, SALVO_ARRAY_LENGTH(system_topics), topic, size);
 }
 
-/* --- hash ------------------------------------------------------------------------------------- */
+/* --- hash ------------------------------------------------------------------------------------ */
 
 #define REPLACEMENT 0xfffdu /* what Java makes of a byte that is not UTF-8 */
 

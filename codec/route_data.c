@@ -238,7 +238,7 @@ int salvo_route_data_read(struct salvo_route_data *ret_route, const void *body, 
     return 0;
 }
 
-/* --- writing ---------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 static void write_string(struct salvo_writer *w, const char *text)
 {
@@ -302,7 +302,7 @@ void salvo_route_data_write(struct salvo_writer *w, const struct salvo_route_dat
     salvo_write_u8(w, '}');
 }
 
-/* --- addresses -------------------------------------------------------------------------------- */
+/* --- addresses ------------------------------------------------------------------------------- */
 
 int salvo_address_split(const char *address, char *ret_host, size_t host_size, uint16_t *ret_port)
 {

@@ -58,7 +58,7 @@ static bool send_code_known(int32_t code)
            code == REQUEST_SEND_REPLY_MESSAGE_V2;
 }
 
-/* --- fields as texts -------------------------------------------------------------------------- */
+/* --- fields as texts ------------------------------------------------------------------------- */
 
 #define DECIMAL_SIZE_MAX 20u /* -9223372036854775808 */
 
@@ -108,7 +108,7 @@ static void texts_fill(struct send_texts *t, const struct salvo_send_fields *fie
     texts[FIELD_BROKER_NAME] = fields->brokerName;
 }
 
-/* --- the general writer ----------------------------------------------------------------------- */
+/* --- the general writer ---------------------------------------------------------------------- */
 
 ssize_t salvo_send_write(void *ret_bytes, size_t size_max, enum salvo_header_form form,
                          const struct salvo_send_fields *fields, int32_t opaque, bool oneway,
@@ -149,7 +149,7 @@ ssize_t salvo_send_write(void *ret_bytes, size_t size_max, enum salvo_header_for
     return (ssize_t)salvo_writer_size(&w);
 }
 
-/* --- the reader ------------------------------------------------------------------------------- */
+/* --- the reader ------------------------------------------------------------------------------ */
 
 /* A read under way. `why` is set by the first field that is missing or malformed. */
 struct send_read {
@@ -241,7 +241,7 @@ int salvo_send_read(const struct salvo_header *header, struct salvo_send_fields 
     return 0;
 }
 
-/* --- the template ----------------------------------------------------------------------------- */
+/* --- the template ---------------------------------------------------------------------------- */
 
 #define BORN_DIGITS        13u
 #define OPAQUE_DIGITS      10u

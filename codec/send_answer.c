@@ -48,7 +48,7 @@ static bool text_is_false(const uint8_t *text, size_t size)
     return size == 5 && memcmp(text, "false", 5) == 0;
 }
 
-/* --- decimal digits, eight at a time ---------------------------------------------------------- */
+/* --- decimal digits, eight at a time --------------------------------------------------------- */
 
 /* How many of the word's first bytes are digits, 0 to 8. */
 static unsigned digits_count(uint64_t word)
@@ -125,7 +125,7 @@ static int integer_parse(const uint8_t *text, size_t size, int64_t *ret_value)
     return salvo_parse_decimal((const char *)text, size, ret_value);
 }
 
-/* --- binary ----------------------------------------------------------------------------------- */
+/* --- binary ---------------------------------------------------------------------------------- */
 
 #define KEY_IS(literal) (memcmp(key, (literal), sizeof(literal) - 1) == 0)
 
@@ -220,7 +220,7 @@ static int answer_read_binary(struct salvo_send_answer *answer, const uint8_t *h
     return 0;
 }
 
-/* --- JSON, the usual way ---------------------------------------------------------------------- */
+/* --- JSON, the usual way --------------------------------------------------------------------- */
 
 struct scan {
     const uint8_t *at;
@@ -432,7 +432,7 @@ static bool answer_scan_json(struct salvo_send_answer *answer, const uint8_t *he
     return false;
 }
 
-/* --- JSON, any way ---------------------------------------------------------------------------- */
+/* --- JSON, any way --------------------------------------------------------------------------- */
 
 /* A scalar's text as written; absent for null and for nested values. */
 static struct salvo_text token_text(const struct salvo_json *json, uint32_t index)
@@ -567,7 +567,7 @@ int salvo_send_answer_read(struct salvo_send_answer *ret_answer, const struct sa
     return 0;
 }
 
-/* --- offset message ids ----------------------------------------------------------------------- */
+/* --- offset message ids ---------------------------------------------------------------------- */
 
 #define OFFSET_DIGITS 16u
 
