@@ -46,7 +46,7 @@ enum salvo_response_code {
 
 /* RemotingCommand.java: bits of the flag word. */
 #define SALVO_REMOTING_RESPONSE 1
-#define SALVO_REMOTING_ONEWAY 2
+#define SALVO_REMOTING_ONEWAY   2
 
 /* LanguageCode.java. There is no C; CPP is the nearest that every version knows. */
 enum salvo_language {
@@ -74,16 +74,16 @@ int salvo_language_number(const char *name, size_t size);
  *   0x001 body compressed      0x00c transaction type (4 prepared)     0x700 compression type
  *   0x010 born host is IPv6    0x020 store host is IPv6                (0, 0x300 zlib; 0x100 LZ4;
  *   0x040 need unwrap          0x080 inner batch                        0x200 ZSTD) */
-#define SALVO_SYSFLAG_COMPRESSED 0x001
+#define SALVO_SYSFLAG_COMPRESSED           0x001
 #define SALVO_SYSFLAG_TRANSACTION_PREPARED 0x004
-#define SALVO_SYSFLAG_TYPE_MASK 0x700
-#define SALVO_SYSFLAG_TYPE_LZ4 0x100
-#define SALVO_SYSFLAG_TYPE_ZSTD 0x200
-#define SALVO_SYSFLAG_TYPE_ZLIB 0x300
+#define SALVO_SYSFLAG_TYPE_MASK            0x700
+#define SALVO_SYSFLAG_TYPE_LZ4             0x100
+#define SALVO_SYSFLAG_TYPE_ZSTD            0x200
+#define SALVO_SYSFLAG_TYPE_ZLIB            0x300
 
 /* PermName.java */
-#define SALVO_PERM_WRITE 2
-#define SALVO_PERM_READ 4
+#define SALVO_PERM_WRITE   2
+#define SALVO_PERM_READ    4
 #define SALVO_PERM_INHERIT 1
 
 /* NettyDecoder.java: the largest frame, counting its 4-byte prefix. */
@@ -93,15 +93,16 @@ int salvo_language_number(const char *name, size_t size);
 
 #define SALVO_TOPIC_SIZE_MAX 127u
 #define SALVO_GROUP_SIZE_MAX 120u     /* 255 in most versions, 120 in the newest */
-#define SALVO_BODY_SIZE_MAX 4194304u  /* maxMessageSize, both ends */
-/* Short.MAX_VALUE less what brokers add (MSG_REGION, TRACE_ON, CLUSTER), with room for longer names. */
+#define SALVO_BODY_SIZE_MAX  4194304u /* maxMessageSize, both ends */
+/* Short.MAX_VALUE less what brokers add (MSG_REGION, TRACE_ON, CLUSTER), with room for longer
+ * names. */
 #define SALVO_PROPERTIES_SIZE_MAX 32000u
 
-#define SALVO_PROPERTY_NAME_END 0x01
+#define SALVO_PROPERTY_NAME_END  0x01
 #define SALVO_PROPERTY_VALUE_END 0x02
 
 /* 16 bytes as 32 hex digits with an IPv4 address, 28 as 56 with IPv6. */
-#define SALVO_UNIQ_KEY_SIZE_MAX 56u
+#define SALVO_UNIQ_KEY_SIZE_MAX      56u
 #define SALVO_OFFSET_MSG_ID_SIZE_MAX 56u
 
 #define SALVO_TOPIC_AUTO_CREATE "TBW102"

@@ -5,9 +5,9 @@
 #include "base/json.h"
 #include "codec/header.h"
 
-#define SALVO_ROUTE_BROKERS_MAX 256
+#define SALVO_ROUTE_BROKERS_MAX     256
 #define SALVO_ROUTE_QUEUE_DATAS_MAX 256
-#define SALVO_ROUTE_NAME_MAX 256
+#define SALVO_ROUTE_NAME_MAX        256
 
 struct salvo_route_broker_data {
     char cluster[SALVO_ROUTE_NAME_MAX];
@@ -34,14 +34,16 @@ struct salvo_route_data {
     bool static_topic;         /* topicQueueMappingByBroker is there and not empty: not supported */
 };
 
-/* 0, -EBADMSG (not such a body; *ret_why is a literal), -E2BIG (more than the tables hold). `tokens` is
- * the caller's working memory. The struct is large: keep it off the stack. */
+/* 0, -EBADMSG (not such a body; *ret_why is a literal), -E2BIG (more than the tables hold).
+ * `tokens` is the caller's working memory. The struct is large: keep it off the stack. */
 int salvo_route_data_read(struct salvo_route_data *ret_route, const void *body, size_t size,
-                          struct salvo_json_token *tokens, uint32_t tokens_max, const char **ret_why);
+                          struct salvo_json_token *tokens, uint32_t tokens_max,
+                          const char **ret_why);
 
-/* Writes a route body, for the mock and tests: standard keys, or bare ones as name servers <= 4.9.3 do
- * (with topicSynFlag). Sticky failure when short. */
-void salvo_route_data_write(struct salvo_writer *w, const struct salvo_route_data *route, bool bare_keys);
+/* Writes a route body, for the mock and tests: standard keys, or bare ones as name servers <= 4.9.3
+ * do (with topicSynFlag). Sticky failure when short. */
+void salvo_route_data_write(struct salvo_writer *w, const struct salvo_route_data *route,
+                            bool bare_keys);
 
-/* Splits "host:port" at the last colon; brackets around an IPv6 host are taken off. 0 or -EINVAL. */
+/* Splits "host:port" at the last colon; brackets around an IPv6 host come off. 0 or -EINVAL. */
 int salvo_address_split(const char *address, char *ret_host, size_t host_size, uint16_t *ret_port);

@@ -1,37 +1,38 @@
 /* SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320) and their answer.
  * SendMessageRequestHeader.java, SendMessageRequestHeaderV2.java, SendMessageResponseHeader.java.
  *
- * On the hot path a header is a template: everything in front of the properties (prefix) and behind them
- * (suffix) is built once per (topic, queue, kind, sysFlag) by control; sending copies both and patches,
- * at fixed widths, the lengths, opaque (ten digits in JSON) and bornTimestamp (13 digits until 2286). */
+ * On the hot path a header is a template: everything in front of the properties (prefix) and behind
+ * them (suffix) is built once per (topic, queue, kind, sysFlag) by control; sending copies both and
+ * patches, at fixed widths, the lengths, opaque (ten digits in JSON) and bornTimestamp (13 digits
+ * until 2286). */
 #pragma once
 
 #include "codec/header.h"
 
 /* The fields of a send, in Java's order and with its names; V2's letters behind them. */
 struct salvo_send_fields {
-    int32_t code;     /* 10, 310 or 320 */
+    int32_t code; /* 10, 310 or 320 */
     int32_t language;
     int32_t version;
-    struct salvo_text producerGroup;   /* a */
-    struct salvo_text topic;           /* b */
-    struct salvo_text defaultTopic;    /* c */
-    int32_t defaultTopicQueueNums;     /* d */
-    int32_t queueId;                   /* e */
-    int32_t sysFlag;                   /* f */
-    int64_t bornTimestamp;             /* g, ms */
-    int32_t flag;                      /* h */
-    struct salvo_text properties;      /* i */
-    int32_t reconsumeTimes;            /* j, always 0 for us */
-    bool unitMode;                     /* k */
-    int32_t maxReconsumeTimes;         /* l, -1: absent */
-    bool batch;                        /* m: the broker decides by this */
-    struct salvo_text brokerName;      /* n (V1: bname); NULL: absent, as before 5.1 */
+    struct salvo_text producerGroup; /* a */
+    struct salvo_text topic;         /* b */
+    struct salvo_text defaultTopic;  /* c */
+    int32_t defaultTopicQueueNums;   /* d */
+    int32_t queueId;                 /* e */
+    int32_t sysFlag;                 /* f */
+    int64_t bornTimestamp;           /* g, ms */
+    int32_t flag;                    /* h */
+    struct salvo_text properties;    /* i */
+    int32_t reconsumeTimes;          /* j, always 0 for us */
+    bool unitMode;                   /* k */
+    int32_t maxReconsumeTimes;       /* l, -1: absent */
+    bool batch;                      /* m: the broker decides by this */
+    struct salvo_text brokerName;    /* n (V1: bname); NULL: absent, as before 5.1 */
 };
 
-/* The general writer: any field set, either form, whole frame but for the body, which the caller puts
- * behind it: lengths are written for body_size. Returns the size of prefix and header, or -ENOSPC.
- * Off the hot path (messages with a flag, tests, golden frames). `oneway` sets flag bit 1. */
+/* The general writer: any field set, either form, whole frame but for the body, which the caller
+ * puts behind it: lengths are written for body_size. Returns the size of prefix and header, or
+ * -ENOSPC. For messages with a flag, tests, golden frames. `oneway` sets flag bit 1. */
 ssize_t salvo_send_write(void *ret_bytes, size_t size_max, enum salvo_header_form form,
                          const struct salvo_send_fields *fields, int32_t opaque, bool oneway,
                          uint32_t body_size);
@@ -47,15 +48,15 @@ struct salvo_send_template {
     enum salvo_header_form form;
     uint16_t prefix_size; /* with the 8 bytes of framing */
     uint16_t suffix_size;
-    uint16_t opaque_offset;     /* from the start of the prefix; JSON: from the start of the suffix */
-    uint16_t born_offset;       /* from the start of the prefix */
-    uint16_t ext_length_offset; /* binary: the int32 extLen */
-    uint16_t properties_length_offset; /* binary: the int32 value length in front of the properties */
+    uint16_t opaque_offset; /* from the start of the prefix; JSON: from the start of the suffix */
+    uint16_t born_offset;   /* from the start of the prefix */
+    uint16_t ext_length_offset;                  /* binary: the int32 extLen */
+    uint16_t properties_length_offset;           /* binary: the int32 in front of the properties */
     uint8_t bytes[SALVO_SEND_TEMPLATE_SIZE_MAX]; /* prefix, then suffix */
 };
 
-/* Builds a template; properties and bornTimestamp in `fields` are ignored. -EINVAL when the names are
- * too long. */
+/* Builds a template; properties and bornTimestamp in `fields` are ignored. -EINVAL when the names
+ * are too long. */
 int salvo_send_template_init(struct salvo_send_template *t, enum salvo_header_form form,
                              const struct salvo_send_fields *fields, bool oneway);
 
@@ -69,12 +70,12 @@ static inline size_t salvo_send_template_bound(const struct salvo_send_template 
 }
 
 /* Writes prefix, properties and suffix into `bytes`, which has room for the bound above (the caller
- * asserts it), with lengths set for body_size. The properties are in wire form (unescaped). NULL: they
- * lie behind the prefix already, as they stand in a header of this form (JSON: escaped), and
+ * asserts it), with lengths set for body_size. The properties are in wire form (unescaped). NULL:
+ * they lie behind the prefix already, as they stand in a header of this form (JSON: escaped), and
  * properties_size is their size there. born_ms has 13 digits; opaque ten. Returns the size. */
-size_t salvo_send_template_write(const struct salvo_send_template *t, uint8_t *bytes, int32_t opaque,
-                                 int64_t born_ms, const void *properties, size_t properties_size,
-                                 uint32_t body_size);
+size_t salvo_send_template_write(const struct salvo_send_template *t, uint8_t *bytes,
+                                 int32_t opaque, int64_t born_ms, const void *properties,
+                                 size_t properties_size, uint32_t body_size);
 
 /* An answer to a send, as far as a lane needs it. Text points into the frame's header. */
 struct salvo_send_answer {
@@ -82,21 +83,22 @@ struct salvo_send_answer {
     int32_t opaque;
     int32_t flag;
     int32_t version;
-    bool has_offset;          /* queueId, queueOffset and msgId were there */
+    bool has_offset; /* queueId, queueOffset and msgId were there */
     int32_t queueId;
     int64_t queueOffset;
     struct salvo_text msgId;  /* offset message id; batch: comma list */
     struct salvo_text remark; /* as written: JSON escapes are not undone */
     struct salvo_text transactionId;
     struct salvo_text recallHandle;
-    bool trace_off;           /* TRACE_ON is exactly "false" */
+    bool trace_off; /* TRACE_ON is exactly "false" */
 };
 
-/* Reads any response header of either form (codes, opaque) with the send fields where they are. Bounded,
- * no scratch. -EBADMSG when it is not a header. Fast for what brokers write; falls back to the general
- * reader's rules for anything else. Only for frames with flag bit 0 set does `opaque` mean ours. */
+/* Reads any response header of either form (codes, opaque) with the send fields where they are.
+ * Bounded, no scratch. -EBADMSG when it is not a header. Fast for what brokers write; falls back to
+ * the general reader's rules for anything else. Only for frames with flag bit 0 set does `opaque`
+ * mean ours. */
 int salvo_send_answer_read(struct salvo_send_answer *ret_answer, const struct salvo_frame *frame);
 
-/* 24 hex digits (IPv4 part and port skipped) are not decoded here: the 8-byte commit-log offset at the
- * end of an offsetMsgId. 0 or -EINVAL. */
+/* 24 hex digits (IPv4 part and port skipped) are not decoded here: the 8-byte commit-log offset at
+ * the end of an offsetMsgId. 0 or -EINVAL. */
 int salvo_offset_msg_id_read(struct salvo_text msg_id, uint64_t *ret_commit_log_offset);
