@@ -1,5 +1,6 @@
-/* Frames and bodies computed from the protocol and compared with what Java writes, as hex. Group PG_A,
- * client id 10.1.2.3@4242, topic TopicTest, queue 2, born 1700000000000, body Hello, broker broker-a. */
+/* Frames and bodies computed from the protocol and compared with what Java writes, as hex. Group
+ * PG_A, client id 10.1.2.3@4242, topic TopicTest, queue 2, born 1700000000000, body Hello, broker
+ * broker-a. */
 #pragma once
 
 #include <assert.h>
@@ -8,10 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define EXAMPLE_UNIQ_KEY "0A01020310921234ABCD000000010000"
-#define EXAMPLE_PROPERTIES                                                                         \
-    "TAGS\x01TagA\x02WAIT\x01true\x02UNIQ_KEY\x01" EXAMPLE_UNIQ_KEY "\x02"
-#define EXAMPLE_BORN INT64_C(1700000000000)
+#define EXAMPLE_UNIQ_KEY   "0A01020310921234ABCD000000010000"
+#define EXAMPLE_PROPERTIES "TAGS\x01TagA\x02WAIT\x01true\x02UNIQ_KEY\x01" EXAMPLE_UNIQ_KEY "\x02"
+#define EXAMPLE_BORN       INT64_C(1700000000000)
 
 static inline size_t example_bytes(const char *hex, uint8_t *ret_bytes, size_t size_max)
 {
@@ -129,4 +129,3 @@ static const char __attribute__((unused)) example_heartbeat_5[] =
     "2268656172746265617446696e6765727072696e74223a302c2270726f64756365724461746153657422"
     "3a5b7b2267726f75704e616d65223a22434c49454e545f494e4e45525f50524f4455434552227d2c7b22"
     "67726f75704e616d65223a2250475f41227d5d2c22776974686f7574537562223a66616c73657d";
-

@@ -1,5 +1,5 @@
-/* codec/frame: one frame is one frame wherever the stream was cut, and a prefix that lies is found out
- * as soon as it is there. */
+/* codec/frame: one frame is one frame wherever the stream was cut, and a prefix that lies is found
+ * out as soon as it is there. */
 #include "tests/unit/unit.h"
 #include "tests/unit/codec_examples.h"
 
@@ -45,9 +45,8 @@ static void two_frames_in_one_piece_come_out_one_by_one(void **state)
     assert_int_equal(frame.size, first);
     assert_int_equal(frame.form, SALVO_HEADER_JSON);
     assert_int_equal(frame.body_size, 0);
-    assert_int_equal(salvo_frame_parse(stream + frame.size, second, SALVO_FRAME_SIZE_MAX, &frame,
-                                       &why),
-                     0);
+    assert_int_equal(
+        salvo_frame_parse(stream + frame.size, second, SALVO_FRAME_SIZE_MAX, &frame, &why), 0);
     assert_int_equal(frame.size, second);
 }
 
@@ -59,12 +58,12 @@ static void prefixes_that_lie_are_refused_from_eight_bytes_on(void **state)
     } cases[] = {
         {0, 1, SALVO_FRAME_BAD},
         {3, 1, SALVO_FRAME_BAD},
-        {4, 0, SALVO_FRAME_BAD},              /* an empty header */
-        {4, 1, SALVO_FRAME_BAD},              /* header over length */
+        {4, 0, SALVO_FRAME_BAD}, /* an empty header */
+        {4, 1, SALVO_FRAME_BAD}, /* header over length */
         {5, 1, SALVO_FRAME_MORE},
         {5, 0x01000001, SALVO_FRAME_MORE},
         {5, 0x01000002, SALVO_FRAME_BAD},
-        {5, 0x02000001, SALVO_FRAME_BAD},     /* no such form */
+        {5, 0x02000001, SALVO_FRAME_BAD}, /* no such form */
         {5, 0xff000001, SALVO_FRAME_BAD},
         {0x7fffffff, 1, SALVO_FRAME_BAD},
         {0xffffffff, 1, SALVO_FRAME_BAD},

@@ -1,12 +1,12 @@
-/* Every frame in tests/golden, which RocketMQ's own encoder made, in both directions: what it was made
- * from is read out of it, and writing that again gives the same bytes.
+/* Every frame in tests/golden, which RocketMQ's own encoder made, in both directions: what it was
+ * made from is read out of it, and writing that again gives the same bytes.
  *
  * Not byte for byte, but of the same size and the same fields:
  *  - sends in V1 names: Java writes them in the order of a HashMap, we in the order of the class
- *  - JSON text where Java escapes what need not be escaped (0x7f, U+0085, U+2028), and hex digits above
- *    9, which are upper case there
- *  - binary fields and remarks that are empty: Java writes a size of zero, which it then reads as null;
- *    we leave fields out */
+ *  - JSON text where Java escapes what need not be escaped (0x7f, U+0085, U+2028), and hex digits
+ * above 9, which are upper case there
+ *  - binary fields and remarks that are empty: Java writes a size of zero, which it then reads as
+ * null; we leave fields out */
 #include "tests/unit/unit.h"
 
 #include "codec/heartbeat.h"
@@ -18,7 +18,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define LINES_MAX 256
+#define LINES_MAX  256
 #define TOKENS_MAX 4096
 
 struct line {
@@ -203,7 +203,8 @@ static void check_text(const char *what, struct salvo_text text, struct salvo_te
                  expected.text);
 }
 
-/* --- headers --------------------------------------------------------------------------------------- */
+/* --- headers
+ * --------------------------------------------------------------------------------------- */
 
 static struct salvo_header header_expected(const struct golden *g)
 {
@@ -276,7 +277,8 @@ static void check_written(const struct golden *g, const struct salvo_frame *fram
     free(bytes);
 }
 
-/* --- sends ----------------------------------------------------------------------------------------- */
+/* --- sends
+ * ----------------------------------------------------------------------------------------- */
 
 static void check_template(const struct golden *g, const struct salvo_send_fields *fields,
                            const struct salvo_frame *frame, const struct salvo_header *header)
@@ -299,7 +301,8 @@ static void check_template(const struct golden *g, const struct salvo_send_field
                                      fields->properties.text, fields->properties.size,
                                      frame->body_size);
     assert_int_equal(
-        salvo_send_write(general, room, frame->form, fields, opaque, oneway, frame->body_size), size);
+        salvo_send_write(general, room, frame->form, fields, opaque, oneway, frame->body_size),
+        size);
     assert_memory_equal(general, templated, size);
     free(general);
     free(templated);
@@ -362,7 +365,8 @@ static void check_batch(const struct golden *g, const struct salvo_frame *frame)
     free(bytes);
 }
 
-/* --- answers, heartbeats, routes ------------------------------------------------------------------- */
+/* --- answers, heartbeats, routes
+ * ------------------------------------------------------------------- */
 
 static void check_answer(const struct golden *g, const struct salvo_frame *frame)
 {
@@ -393,9 +397,9 @@ static void check_heartbeat(const struct golden *g, const struct salvo_frame *fr
     struct salvo_text client_id, groups[16];
     uint32_t groups_count;
 
-    assert_int_equal(salvo_heartbeat_read(frame->body, frame->body_size, &client_id, groups, 16,
-                                          &groups_count),
-                     0);
+    assert_int_equal(
+        salvo_heartbeat_read(frame->body, frame->body_size, &client_id, groups, 16, &groups_count),
+        0);
     if (golden_named(g, "heartbeat-utf8")) { /* read as written: its escapes are still there */
         assert_int_equal(groups_count, 1);
         assert_true(salvo_text_equals(groups[0], "gr\xc3\xbcn \\\"\xf0\x9f\x9a\x80\\\""));
@@ -420,7 +424,8 @@ static void check_route(const struct golden *g, const struct salvo_frame *frame)
         fail_msg("%s", why);
     salvo_route_data_write(&w, &route, false);
     assert_false(w.failed);
-    if (golden_named(g, "standard-one-broker-5.3.3") || golden_named(g, "standard-no-queues-5.3.3")) {
+    if (golden_named(g, "standard-one-broker-5.3.3") ||
+        golden_named(g, "standard-no-queues-5.3.3")) {
         assert_int_equal(salvo_writer_size(&w), frame->body_size);
         assert_memory_equal(bytes, frame->body, frame->body_size);
     }
@@ -446,8 +451,8 @@ static void check_file(const struct golden *g)
     assert_int_equal(frame.form == SALVO_HEADER_BINARY, golden_is(g, "form", "binary"));
     check_text("body", (struct salvo_text){(const char *)frame.body, frame.body_size},
                text_of(golden_find(g, "body")));
-    assert_int_equal(salvo_header_read(&header, frame.form, frame.header, frame.header_size, scratch,
-                                       g->frame_size),
+    assert_int_equal(salvo_header_read(&header, frame.form, frame.header, frame.header_size,
+                                       scratch, g->frame_size),
                      0);
     check_header(g, &header, &expected, frame.form == SALVO_HEADER_BINARY);
     check_written(g, &frame, expected, header.has_ext);

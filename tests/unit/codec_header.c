@@ -1,5 +1,5 @@
-/* codec/header: both forms, against the examples, against each other, and against what no peer should
- * send. */
+/* codec/header: both forms, against the examples, against each other, and against what no peer
+ * should send. */
 #include "tests/unit/unit.h"
 #include "tests/unit/codec_examples.h"
 
@@ -86,7 +86,8 @@ static int read_json(const char *text, struct salvo_header *ret_header)
 static void json_is_taken_as_java_takes_it(void **state)
 {
     static const char text[] =
-        " {\"version\" : \"479\",\n\t\"unknown\":{\"a\":[1,{\"b\":null}]},\"opaque\":\"-9\",\"remark\":null,"
+        " {\"version\" : "
+        "\"479\",\n\t\"unknown\":{\"a\":[1,{\"b\":null}]},\"opaque\":\"-9\",\"remark\":null,"
         "\"language\":\"cpp\",\"extFields\":{\"number\":12,\"yes\":true,\"no\":false,\"gone\":null,"
         "\"slash\":\"a\\/b\",\"one\":\"\\u0001\",\"raw\":\"\x01\",\"smile\":\"\\ud83d\\ude00\","
         "\"k\\u0065y\":\"v\",\"empty\":\"\"},\"code\":0}";
@@ -192,7 +193,10 @@ static int read_binary(const char *rest, size_t rest_size, struct salvo_header *
 
 static void binary_headers_that_lie_are_refused(void **state)
 {
-#define CASE(text, result) {text, sizeof(text) - 1, result}
+#define CASE(text, result)                                                                         \
+    {                                                                                              \
+        text, sizeof(text) - 1, result                                                             \
+    }
     static const struct {
         const char *rest;
         size_t size;
@@ -200,11 +204,11 @@ static void binary_headers_that_lie_are_refused(void **state)
     } cases[] = {
         CASE("\0\0\0\0\0\0\0\0", 0),
         CASE("\0\0\0\0\0\0\0", -EBADMSG),
-        CASE("\0\0\0\0\0\0\0\1", -EBADMSG),                         /* ext over the header */
+        CASE("\0\0\0\0\0\0\0\1", -EBADMSG), /* ext over the header */
         CASE("\0\0\0\0\x7f\xff\xff\xff", -EBADMSG),
         CASE("\0\0\0\0\xff\xff\xff\xff", -EBADMSG),
-        CASE("\0\0\0\0\0\0\0\0x", -EBADMSG),                        /* bytes behind */
-        CASE("\xff\xff\xff\xff\0\0\0\0", -EBADMSG),                 /* remark negative */
+        CASE("\0\0\0\0\0\0\0\0x", -EBADMSG),        /* bytes behind */
+        CASE("\xff\xff\xff\xff\0\0\0\0", -EBADMSG), /* remark negative */
         CASE("\0\0\0\1r\0\0\0\0", 0),
         CASE("\0\0\0\2r\0\0\0\0", -EBADMSG),
         CASE("\0\0\0\0\0\0\0\x08\0\1k\0\0\0\1v", 0),
@@ -212,8 +216,8 @@ static void binary_headers_that_lie_are_refused(void **state)
         CASE("\0\0\0\0\0\0\0\x08\x80\1k\0\0\0\1v", -EBADMSG),       /* key negative */
         CASE("\0\0\0\0\0\0\0\x08\0\1k\xff\xff\xff\xffv", -EBADMSG), /* value negative */
         CASE("\0\0\0\0\0\0\0\x08\0\1k\0\0\0\2v", -EBADMSG),
-        CASE("\0\0\0\0\0\0\0\x07\0\1k\0\0\0\0", 0),                 /* empty value: absent */
-        CASE("\0\0\0\0\0\0\0\x07\0\0\0\0\0\1v", 0),                 /* empty key: absent */
+        CASE("\0\0\0\0\0\0\0\x07\0\1k\0\0\0\0", 0), /* empty value: absent */
+        CASE("\0\0\0\0\0\0\0\x07\0\0\0\0\0\1v", 0), /* empty key: absent */
     };
     struct salvo_header header;
 
@@ -317,9 +321,9 @@ static void random_headers_come_back_in_both_forms(void **state)
             size = salvo_writer_size(&w);
             exact = malloc(size);
             memcpy(exact, bytes, size);
-            assert_int_equal(salvo_header_read(&again, (enum salvo_header_form)form, exact, size,
-                                               scratch, size),
-                             0);
+            assert_int_equal(
+                salvo_header_read(&again, (enum salvo_header_form)form, exact, size, scratch, size),
+                0);
             check_equal(&again, &header);
             free(exact);
         }

@@ -50,7 +50,8 @@ static void the_examples_are_written_byte_for_byte(void **state)
     check_example(&fields, SALVO_HEADER_JSON, example_send_json_4);
 }
 
-static void read_back(size_t size, enum salvo_header_form form, struct salvo_send_fields *ret_fields)
+static void read_back(size_t size, enum salvo_header_form form,
+                      struct salvo_send_fields *ret_fields)
 {
     struct salvo_header header;
     const char *why = "";
@@ -99,9 +100,9 @@ static struct salvo_send_fields random_fields(struct salvo_random *random, char 
     uint32_t size = (uint32_t)salvo_random_below(random, properties_size_max);
 
     for (uint32_t i = 0; i < size; i++) {
-        properties[i] = (char)(salvo_random_chance(random, 1, 4)
-                                   ? salvo_random_below(random, 0x80)
-                                   : 'a' + salvo_random_below(random, 26));
+        properties[i] =
+            (char)(salvo_random_chance(random, 1, 4) ? salvo_random_below(random, 0x80)
+                                                     : 'a' + salvo_random_below(random, 26));
     }
     fields.code = codes[salvo_random_below(random, 3)];
     fields.language = (int32_t)salvo_random_below(random, 14);
@@ -110,7 +111,8 @@ static struct salvo_send_fields random_fields(struct salvo_random *random, char 
     fields.queueId = (int32_t)salvo_random_below(random, 1 << salvo_random_below(random, 31));
     fields.sysFlag = (int32_t)salvo_random_below(random, 0x800);
     fields.flag = (int32_t)salvo_random_next(random);
-    fields.bornTimestamp = INT64_C(1000000000000) + (int64_t)salvo_random_below(random, 9000000000000);
+    fields.bornTimestamp =
+        INT64_C(1000000000000) + (int64_t)salvo_random_below(random, 9000000000000);
     fields.unitMode = salvo_random_chance(random, 1, 4);
     fields.batch = salvo_random_chance(random, 1, 2);
     if (salvo_random_chance(random, 1, 4))
@@ -149,11 +151,37 @@ static void a_template_writes_what_the_general_writer_writes(void **state)
                                          in_place ? NULL : properties, fields.properties.size,
                                          body_size);
         assert_true(size <= bound);
-        assert_int_equal(salvo_send_write(general, sizeof(general), form, &fields, opaque, oneway,
-                                          body_size),
-                         size);
+        assert_int_equal(
+            salvo_send_write(general, sizeof(general), form, &fields, opaque, oneway, body_size),
+            size);
         assert_memory_equal(exact, general, size);
         free(exact);
+    }
+}
+
+/* A retry: other numbers around the properties as they stand in the old header. */
+static void a_retry_takes_its_properties_from_the_old_header(void **state)
+{
+    struct salvo_send_fields fields = fields_of_example();
+
+    for (int form = 0; form <= 1; form++) {
+        struct salvo_send_template template;
+        size_t size, escaped_size;
+
+        assert_int_equal(
+            salvo_send_template_init(&template, (enum salvo_header_form)form, &fields, false), 0);
+        size = salvo_send_template_write(&template, templated, 1234567890, EXAMPLE_BORN,
+                                         EXAMPLE_PROPERTIES, sizeof(EXAMPLE_PROPERTIES) - 1, 5);
+        escaped_size = size - template.prefix_size - template.suffix_size;
+        assert_int_equal(salvo_send_template_write(&template, templated, 1987654321,
+                                                   EXAMPLE_BORN + 1, NULL, escaped_size, 6),
+                         size);
+        fields.bornTimestamp = EXAMPLE_BORN + 1;
+        assert_int_equal(salvo_send_write(general, sizeof(general), (enum salvo_header_form)form,
+                                          &fields, 1987654321, false, 6),
+                         size);
+        assert_memory_equal(general, templated, size);
+        fields.bornTimestamp = EXAMPLE_BORN;
     }
 }
 
@@ -175,7 +203,8 @@ static void what_was_written_reads_back(void **state)
     }
 }
 
-/* Each size up to two blocks and each byte at each place, so that no edge of the escaper is missed. */
+/* Each size up to two blocks and each byte at each place, so that no edge of the escaper is missed.
+ */
 static void properties_of_any_size_and_content_are_escaped(void **state)
 {
     struct salvo_send_fields fields = fields_of_example();
@@ -194,8 +223,8 @@ static void properties_of_any_size_and_content_are_escaped(void **state)
             if (c % 2 == 0)
                 memset(properties, (int)c, size); /* all of them */
             fields.properties = (struct salvo_text){properties, size};
-            written = salvo_send_template_write(&template, exact, 1234567890, EXAMPLE_BORN, properties,
-                                                size, 0);
+            written = salvo_send_template_write(&template, exact, 1234567890, EXAMPLE_BORN,
+                                                properties, size, 0);
             assert_int_equal(salvo_send_write(general, sizeof(general), SALVO_HEADER_JSON, &fields,
                                               1234567890, false, 0),
                              written);
@@ -214,11 +243,12 @@ static void without_properties_the_binary_field_is_left_out(void **state)
 
         fields.code = codes[i];
         fields.properties = (struct salvo_text){0};
-        assert_int_equal(salvo_send_template_init(&template, SALVO_HEADER_BINARY, &fields, false), 0);
+        assert_int_equal(salvo_send_template_init(&template, SALVO_HEADER_BINARY, &fields, false),
+                         0);
         size = salvo_send_template_write(&template, templated, 5, EXAMPLE_BORN, NULL, 0, 5);
-        assert_int_equal(salvo_send_write(general, sizeof(general), SALVO_HEADER_BINARY, &fields, 5,
-                                          false, 5),
-                         size);
+        assert_int_equal(
+            salvo_send_write(general, sizeof(general), SALVO_HEADER_BINARY, &fields, 5, false, 5),
+            size);
         assert_memory_equal(templated, general, size);
     }
 }
@@ -235,7 +265,8 @@ static void names_that_do_not_fit_a_template_are_refused(void **state)
     fields.brokerName = (struct salvo_text){name, 128};
     assert_int_equal(salvo_send_template_init(&template, SALVO_HEADER_JSON, &fields, false), 0);
     fields.brokerName = (struct salvo_text){name, sizeof(name)};
-    assert_int_equal(salvo_send_template_init(&template, SALVO_HEADER_JSON, &fields, false), -EINVAL);
+    assert_int_equal(salvo_send_template_init(&template, SALVO_HEADER_JSON, &fields, false),
+                     -EINVAL);
     assert_int_equal(salvo_send_template_init(&template, SALVO_HEADER_BINARY, &fields, false),
                      -EINVAL);
 }
@@ -246,9 +277,18 @@ static void a_missing_or_malformed_field_is_named(void **state)
         const char *without;
         const char *why;
     } cases[] = {
-        {"a", "producerGroup"}, {"b", "topic"},   {"c", "defaultTopic"}, {"d", "defaultTopicQueueNums"},
-        {"e", "queueId"},       {"f", "sysFlag"}, {"g", "bornTimestamp"}, {"h", "flag"},
-        {"i", NULL},            {"j", NULL},      {"k", NULL},           {"m", NULL},
+        {"a", "producerGroup"},
+        {"b", "topic"},
+        {"c", "defaultTopic"},
+        {"d", "defaultTopicQueueNums"},
+        {"e", "queueId"},
+        {"f", "sysFlag"},
+        {"g", "bornTimestamp"},
+        {"h", "flag"},
+        {"i", NULL},
+        {"j", NULL},
+        {"k", NULL},
+        {"m", NULL},
         {"n", NULL},
     };
     struct salvo_send_fields fields = fields_of_example(), read;
@@ -289,6 +329,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_examples_are_written_byte_for_byte),
         cmocka_unit_test(a_template_writes_what_the_general_writer_writes),
+        cmocka_unit_test(a_retry_takes_its_properties_from_the_old_header),
         cmocka_unit_test(what_was_written_reads_back),
         cmocka_unit_test(properties_of_any_size_and_content_are_escaped),
         cmocka_unit_test(without_properties_the_binary_field_is_left_out),
