@@ -221,6 +221,7 @@ static int script_modifier(struct script *s, const char *word, struct salvo_mock
     if (strcmp(word, "after") == 0 || strcmp(word, "next") == 0) {
         bool after = word[0] == 'a';
 
+        value = 0;
         r = script_number(s, word, after ? 0 : 1, INT64_MAX, &value);
         if (!r)
             *(after ? &fault->after : &fault->count) = (uint64_t)value;
