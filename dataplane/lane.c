@@ -284,14 +284,23 @@ void salvo_lane_sleep(struct salvo_lane *lane, unsigned events_min, int64_t gath
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
-/* Takes every piece of the lane, in one place, so that the plan can count with the same lines. A
- * NULL arena only counts. */
+/* The pieces of a lane's memory that are not fields of its own. */
+struct lane_pieces {
+    struct salvo_chunk *chunks;
+    struct salvo_request *requests;
+    struct salvo_item *items;
+    uint32_t *wheel;
+    uint64_t *wheel_used;
+    uint8_t *gather;
+    struct salvo_batch *batches;
+    uint8_t *batch_bytes;
+    uint32_t *select;
+};
+
+/* Takes every piece of the lane, in one place, so that the plan counts with the same lines. Without
+ * an arena it only counts. */
 static size_t lane_layout(struct salvo_lane *lane, const struct salvo_lane_conf *conf,
-                          struct salvo_arena *arena, struct salvo_chunk **ret_chunks,
-                          struct salvo_request **ret_requests, struct salvo_item **ret_items,
-                          uint32_t **ret_wheel, uint64_t **ret_wheel_used, uint8_t **ret_gather,
-                          struct salvo_batch **ret_batches, uint8_t **ret_batch_bytes,
-                          uint32_t **ret_select)
+                          struct salvo_arena *arena, struct lane_pieces *pieces)
 {
     size_t total = 0;
     uint32_t open_max = conf->batch.mode == SALVO_BATCH_MODE_OFF ? 0 : conf->batch.open_max;
@@ -304,17 +313,17 @@ static size_t lane_layout(struct salvo_lane *lane, const struct salvo_lane_conf 
             (place) = salvo_arena_take(arena, sizeof(type) * layout_count, 2 * SALVO_CACHE_LINE);  \
     } while (0)
 
-    LAYOUT(*ret_chunks, struct salvo_chunk, conf->chunks_max);
-    LAYOUT(*ret_requests, struct salvo_request, conf->requests_max);
-    LAYOUT(*ret_items, struct salvo_item, conf->items_max);
-    LAYOUT(*ret_wheel, uint32_t, SALVO_WHEEL_SLOTS);
-    LAYOUT(*ret_wheel_used, uint64_t, SALVO_WHEEL_SLOTS / 64);
+    LAYOUT(pieces->chunks, struct salvo_chunk, conf->chunks_max);
+    LAYOUT(pieces->requests, struct salvo_request, conf->requests_max);
+    LAYOUT(pieces->items, struct salvo_item, conf->items_max);
+    LAYOUT(pieces->wheel, uint32_t, SALVO_WHEEL_SLOTS);
+    LAYOUT(pieces->wheel_used, uint64_t, SALVO_WHEEL_SLOTS / 64);
     LAYOUT(lane->conns, struct salvo_conn, conf->brokers_max);
-    LAYOUT(*ret_gather, uint8_t, (size_t)conf->gather_max * conf->brokers_max);
+    LAYOUT(pieces->gather, uint8_t, (size_t)conf->gather_max * conf->brokers_max);
     LAYOUT(lane->lines, struct salvo_lane_line, conf->queues_max);
-    LAYOUT(*ret_batches, struct salvo_batch, SALVO_MAX(open_max, 1u));
-    LAYOUT(*ret_batch_bytes, uint8_t, (size_t)open_max * conf->batch.bytes_max + 1);
-    LAYOUT(*ret_select, uint32_t, conf->topics_max);
+    LAYOUT(pieces->batches, struct salvo_batch, SALVO_MAX(open_max, 1u));
+    LAYOUT(pieces->batch_bytes, uint8_t, (size_t)open_max * conf->batch.bytes_max + 1);
+    LAYOUT(pieces->select, uint32_t, conf->topics_max);
     LAYOUT(lane->route_wanted_ns, int64_t, conf->topics_max);
     LAYOUT(lane->touched, uint32_t, conf->brokers_max);
     LAYOUT(lane->submitters_mine, uint32_t, conf->submitters_max);
@@ -330,32 +339,15 @@ static size_t lane_layout(struct salvo_lane *lane, const struct salvo_lane_conf 
 size_t salvo_lane_memory_size(const struct salvo_lane_conf *conf)
 {
     struct salvo_lane lane;
-    struct salvo_chunk *chunks;
-    struct salvo_request *requests;
-    struct salvo_item *items;
-    uint32_t *wheel;
-    uint64_t *wheel_used;
-    uint8_t *gather;
-    struct salvo_batch *batches;
-    uint8_t *batch_bytes;
-    uint32_t *select;
+    struct lane_pieces pieces;
 
-    return lane_layout(&lane, conf, NULL, &chunks, &requests, &items, &wheel, &wheel_used, &gather,
-                       &batches, &batch_bytes, &select);
+    return lane_layout(&lane, conf, NULL, &pieces);
 }
 
 int salvo_lane_init(struct salvo_lane *lane, const struct salvo_lane_conf *conf,
                     struct salvo_arena *arena, uint8_t *chunk_memory)
 {
-    struct salvo_chunk *chunks = NULL;
-    struct salvo_request *requests = NULL;
-    struct salvo_item *items = NULL;
-    uint32_t *wheel = NULL;
-    uint64_t *wheel_used = NULL;
-    uint8_t *gather = NULL;
-    struct salvo_batch *batches = NULL;
-    uint8_t *batch_bytes = NULL;
-    uint32_t *select = NULL;
+    struct lane_pieces pieces = {0};
     int64_t now_ns = salvo_clock_mono_ns(conf->clock);
     int r;
 
@@ -368,24 +360,23 @@ int salvo_lane_init(struct salvo_lane *lane, const struct salvo_lane_conf *conf,
         if (r)
             return salvo_trace(r);
     }
-    lane_layout(lane, conf, arena, &chunks, &requests, &items, &wheel, &wheel_used, &gather,
-                &batches, &batch_bytes, &select);
+    lane_layout(lane, conf, arena, &pieces);
     salvo_random_init(&lane->random, conf->seed);
-    salvo_chunk_pool_init(&lane->chunks, chunks, chunk_memory, conf->chunks_max, conf->chunk_size,
-                          conf->chunks_reserve);
-    salvo_inflight_init(&lane->inflight, requests, conf->requests_max, items, conf->items_max,
-                        wheel, wheel_used, now_ns);
+    salvo_chunk_pool_init(&lane->chunks, pieces.chunks, chunk_memory, conf->chunks_max,
+                          conf->chunk_size, conf->chunks_reserve);
+    salvo_inflight_init(&lane->inflight, pieces.requests, conf->requests_max, pieces.items,
+                        conf->items_max, pieces.wheel, pieces.wheel_used, now_ns);
     for (uint32_t i = 0; i < conf->brokers_max; i++)
-        salvo_conn_init(&lane->conns[i], gather + (size_t)i * conf->gather_max, conf->gather_max,
-                        conf->window);
+        salvo_conn_init(&lane->conns[i], pieces.gather + (size_t)i * conf->gather_max,
+                        conf->gather_max, conf->window);
     salvo_conn_init(&lane->parking, NULL, 0, 0);
     for (uint32_t i = 0; i < conf->queues_max; i++)
         lane->lines[i] =
             (struct salvo_lane_line){SALVO_REQUEST_NONE, SALVO_REQUEST_NONE, SALVO_REQUEST_NONE};
     for (uint32_t i = 0; i < conf->topics_max; i++)
         lane->route_wanted_ns[i] = INT64_MIN / 2;
-    salvo_batches_init(&lane->batches, &conf->batch, batches, batch_bytes);
-    salvo_select_init(&lane->select, select, conf->topics_max, &lane->random);
+    salvo_batches_init(&lane->batches, &conf->batch, pieces.batches, pieces.batch_bytes);
+    salvo_select_init(&lane->select, pieces.select, conf->topics_max, &lane->random);
     salvo_ring_init(&lane->port.commands, lane->port.commands.memory, SALVO_LANE_COMMANDS_RING, 0);
     salvo_ring_init(&lane->port.events, lane->port.events.memory, SALVO_LANE_EVENTS_RING, 0);
     lane->port.lane_index = conf->lane_index;
