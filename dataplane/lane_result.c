@@ -269,12 +269,11 @@ static void lane_line_fail_request(struct salvo_lane *lane, struct salvo_request
     salvo_lane_finish(lane, request, &lane_end_earlier_failed, now_ns);
 }
 
-/* A request of the line failed for good: so does what waits behind it on the same shards. */
-static void lane_line_fail(struct salvo_lane *lane, uint32_t queue, uint32_t failed, int64_t now_ns)
+/* A request of the line failed for good: so does what waits behind it on the same shards, from
+ * `index` on. */
+static void lane_line_fail(struct salvo_lane *lane, uint32_t queue, uint32_t index, uint32_t failed,
+                           int64_t now_ns)
 {
-    struct salvo_lane_line *line = &lane->lines[queue];
-    uint32_t index = line->head;
-
     while (index != SALVO_REQUEST_NONE) {
         struct salvo_request *request = &lane->inflight.requests[index];
 
@@ -330,8 +329,7 @@ void salvo_lane_line_remove(struct salvo_lane *lane, struct salvo_request *reque
         lane->inflight.requests[request->next].previous = request->previous;
     else
         line->tail = request->previous;
-    request->next = SALVO_REQUEST_NONE;
-    request->previous = SALVO_REQUEST_NONE;
+    request->previous = SALVO_REQUEST_NONE; /* next stays: who stood behind it, for lane_finish */
 }
 
 void salvo_lane_line_advance(struct salvo_lane *lane, uint32_t queue)
@@ -391,7 +389,7 @@ void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
         lane->lines[queue].busy = SALVO_REQUEST_NONE;
     if ((request->flags & SALVO_REQUEST_ORDERED) != 0 && end->stored != SALVO_STORED_YES &&
         end->code != SALVO_UNSENT_EARLIER_FAILED)
-        lane_line_fail(lane, queue, items, now_ns);
+        lane_line_fail(lane, queue, turn ? lane->lines[queue].head : request->next, items, now_ns);
     while (items != SALVO_ITEM_NONE) {
         uint32_t next = lane->inflight.items[items].next;
 
