@@ -49,7 +49,6 @@ struct salvo_batch *salvo_batch_open(struct salvo_batches *batches,
     batch->item_last = SALVO_ITEM_NONE;
     batch->due_ns = now_ns + batches->limits.linger_ns;
     batch->deadline_ns = deadline_ns;
-    batch->flag = 0;
     batch->full = false;
     return batch;
 }
@@ -67,7 +66,6 @@ bool salvo_batch_add(struct salvo_batches *batches, struct salvo_batch *batch,
         return false;
     }
     batch->used += (uint32_t)salvo_writer_size(&w);
-    batch->flag = item->flag;
     if (++batch->count >= batches->limits.count_max)
         batch->full = true;
     return true;

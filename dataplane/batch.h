@@ -35,7 +35,6 @@ struct salvo_batch {
     uint32_t item_last;
     int64_t due_ns;      /* linger */
     int64_t deadline_ns; /* of its first message */
-    int32_t flag;        /* of the only message, when there is one */
     bool full;           /* takes no more: to be sent as soon as it can */
 };
 

@@ -11,7 +11,7 @@ const char salvo_lane_wait_false[] = "WAIT\x01"
 
 /* A batch of one is sent as a single message; its item says where body and properties are. */
 static struct salvo_lane_payload lane_batch_payload(const struct salvo_batch *batch,
-                                                    bool *ret_single)
+                                                    bool *ret_single, int32_t *ret_flag)
 {
     bool no_wait = (batch->key.flags & SALVO_BATCH_NO_WAIT) != 0;
     const char *wait = no_wait ? salvo_lane_wait_false : salvo_lane_wait_true;
@@ -19,6 +19,7 @@ static struct salvo_lane_payload lane_batch_payload(const struct salvo_batch *ba
     struct salvo_batch_item item;
 
     *ret_single = batch->count == 1;
+    *ret_flag = 0;
     if (!*ret_single)
         return (struct salvo_lane_payload){
             .properties = (const uint8_t *)wait,
@@ -29,6 +30,7 @@ static struct salvo_lane_payload lane_batch_payload(const struct salvo_batch *ba
     r = salvo_reader_over(batch->bytes, batch->used);
     if (salvo_batch_item_read(&r, &item) != 0)
         salvo_unreachable();
+    *ret_flag = item.flag;
     return (struct salvo_lane_payload){
         .properties = item.properties,
         .properties_size = item.properties_size,
@@ -38,7 +40,8 @@ static struct salvo_lane_payload lane_batch_payload(const struct salvo_batch *ba
 }
 
 static struct salvo_request *lane_batch_request(struct salvo_lane *lane,
-                                                const struct salvo_batch *batch, bool single)
+                                                const struct salvo_batch *batch, bool single,
+                                                int32_t flag)
 {
     struct salvo_request *request = salvo_request_take(&lane->inflight);
 
@@ -53,7 +56,7 @@ static struct salvo_request *lane_batch_request(struct salvo_lane *lane,
     request->queue = batch->key.queue;
     request->budget_ns = batch->deadline_ns;
     request->try_ms = salvo_lane_try_ms(lane, batch->key.budget_ns);
-    request->flag = single ? batch->flag : 0;
+    request->flag = flag;
     if (!single)
         lane_count(lane, SALVO_LANE_BATCHES_CLOSED, 1);
     return request;
@@ -63,12 +66,13 @@ static struct salvo_request *lane_batch_request(struct salvo_lane *lane,
 static bool lane_batch_to_line(struct salvo_lane *lane, struct salvo_batch *batch)
 {
     bool single;
-    struct salvo_lane_payload payload = lane_batch_payload(batch, &single);
+    int32_t flag;
+    struct salvo_lane_payload payload = lane_batch_payload(batch, &single, &flag);
     struct salvo_request *request;
 
     if (lane->inflight.free_count < 2)
         return false;
-    request = lane_batch_request(lane, batch, single);
+    request = lane_batch_request(lane, batch, single, flag);
     if (!salvo_lane_park(lane, request, payload.properties, payload.properties_size, payload.body,
                          payload.body_size, false)) {
         salvo_request_free(&lane->inflight, request);
@@ -155,6 +159,7 @@ static bool lane_send_batch(struct salvo_lane *lane, struct salvo_batch *batch, 
     struct salvo_request *request;
     struct salvo_lane_payload payload;
     uint32_t index;
+    int32_t flag;
     bool single;
 
     if (topic == NULL || topic->state != SALVO_ROUTE_GOOD) {
@@ -163,7 +168,7 @@ static bool lane_send_batch(struct salvo_lane *lane, struct salvo_batch *batch, 
     }
     if (lane->inflight.free_count < 2)
         return false;
-    payload = lane_batch_payload(batch, &single);
+    payload = lane_batch_payload(batch, &single, &flag);
     if (batch->key.queue != SALVO_QUEUE_NONE) {
         queue = salvo_lane_find_queue(topic, batch->key.queue);
         if (queue != NULL && salvo_select_check(&lane->conns[queue->broker], lane->chunks_share))
@@ -181,7 +186,7 @@ static bool lane_send_batch(struct salvo_lane *lane, struct salvo_batch *batch, 
             lane, queue->broker,
             salvo_lane_size_bound(lane, payload.properties_size, payload.body_size), false))
         return false;
-    request = lane_batch_request(lane, batch, single);
+    request = lane_batch_request(lane, batch, single, flag);
     salvo_lane_encode(lane, request, topic, queue, &payload, now_ns);
     if (ordered)
         lane->lines[batch->key.queue].busy = salvo_inflight_index(&lane->inflight, request);
