@@ -34,7 +34,7 @@ struct salvo_batch {
     uint32_t item_first;
     uint32_t item_last;
     int64_t due_ns;      /* linger */
-    int64_t deadline_ns; /* of its first message */
+    int64_t deadline_ns; /* the earliest of its messages' */
     bool full;           /* takes no more: to be sent as soon as it can */
 };
 

@@ -105,6 +105,15 @@ bool salvo_lane_order_before(struct salvo_lane *lane, uint32_t queue,
     return true;
 }
 
+/* Whether the message's time is up at about the same time as the batch's: those that share a frame
+ * share its deadline, the earliest of theirs, and lose at most an eighth of their budget by it. */
+static bool lane_batch_in_time(const struct salvo_batch *batch, const struct salvo_slot *slot)
+{
+    int64_t apart_ns = slot->deadline_ns - batch->deadline_ns;
+
+    return (apart_ns < 0 ? -apart_ns : apart_ns) <= slot->budget_ns / 8;
+}
+
 /* Into an open batch. */
 enum lane_take salvo_lane_batch_slot(struct salvo_lane *lane, struct salvo_submitter *s,
                                      struct salvo_slot *slot, uint32_t flags, uint32_t queue,
@@ -126,6 +135,10 @@ enum lane_take salvo_lane_batch_slot(struct salvo_lane *lane, struct salvo_submi
     struct salvo_batch *batch = salvo_batch_find(&lane->batches, &key);
     uint32_t index;
 
+    if (batch != NULL && !lane_batch_in_time(batch, slot)) {
+        batch->full = true;
+        batch = NULL;
+    }
     if ((flags & SALVO_REQUEST_ORDERED) && !salvo_lane_order_before(lane, queue, batch))
         return LANE_SHORT;
     batch = salvo_batch_find(&lane->batches, &key); /* others may have closed in front of it */
@@ -141,6 +154,7 @@ enum lane_take salvo_lane_batch_slot(struct salvo_lane *lane, struct salvo_submi
         if (!salvo_batch_add(&lane->batches, batch, &item))
             salvo_unreachable(); /* an item that fits no batch is sent alone */
     }
+    batch->deadline_ns = SALVO_MIN(batch->deadline_ns, slot->deadline_ns);
     index = salvo_lane_item(lane, s, slot);
     if (batch->item_last == SALVO_ITEM_NONE)
         batch->item_first = index;
