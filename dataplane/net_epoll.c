@@ -237,6 +237,8 @@ static size_t epoll_send(struct salvo_net *net, uint32_t index, const struct sal
     size_t offered = 0;
     size_t taken = 0;
 
+    if (link->state == EPOLL_LINK_FREE)
+        return 0;
     salvo_assert(link->state >= EPOLL_LINK_UP);
     for (unsigned i = 0; i < ranges_count; i++)
         offered += ranges[i].size;
@@ -265,8 +267,7 @@ static void epoll_close(struct salvo_net *net, uint32_t index)
     struct epoll *epoll = epoll_of(net);
     struct epoll_link *link = link_of(epoll, index);
 
-    salvo_assert(link->state >= EPOLL_LINK_CONNECTING);
-    if (link->closed || link->state == EPOLL_LINK_DOWN)
+    if (link->state == EPOLL_LINK_FREE || link->closed || link->state == EPOLL_LINK_DOWN)
         return;
     link->closed = true;
     link->announce = false;

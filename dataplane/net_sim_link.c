@@ -145,7 +145,9 @@ static size_t sim_send(struct salvo_net *handle, uint32_t index, const struct sa
     size_t offered = 0;
     size_t taken = 0;
 
-    salvo_assert(link->state >= SIM_LINK_UP);
+    salvo_assert(link->state != SIM_LINK_CONNECTING);
+    if (link->state == SIM_LINK_FREE)
+        return 0;
     for (unsigned i = 0; i < ranges_count; i++)
         offered += ranges[i].size;
     room = SALVO_MIN(room, offered);
@@ -502,8 +504,7 @@ static void sim_close(struct salvo_net *handle, uint32_t index)
     struct sim_net *net = sim_of(handle);
     struct sim_link *link = link_of(net, index);
 
-    salvo_assert(link->state != SIM_LINK_FREE);
-    if (link->state >= SIM_LINK_DYING)
+    if (link->state == SIM_LINK_FREE || link->state >= SIM_LINK_DYING)
         return;
     link->announce = false;
     if (link->state == SIM_LINK_UP)

@@ -216,6 +216,8 @@ size_t uring_send(struct salvo_net *net, uint32_t index, const struct salvo_rang
     size_t taken = 0;
 
     uring_bind(uring);
+    if (link->state == URING_LINK_FREE)
+        return 0;
     salvo_assert(link->state >= URING_LINK_UP);
     for (unsigned i = 0; i < ranges_count; i++)
         offered += ranges[i].size;
@@ -305,9 +307,9 @@ void uring_close(struct salvo_net *net, uint32_t index)
     struct uring_link *link = uring_link_of(uring, index);
 
     uring_bind(uring);
-    salvo_assert(link->state >= URING_LINK_CONNECTING);
-    if (link->closed || link->state == URING_LINK_DOWN)
+    if (link->state == URING_LINK_FREE || link->closed || link->state == URING_LINK_DOWN)
         return;
+    salvo_assert(link->state >= URING_LINK_CONNECTING);
     link->closed = true;
     link->announce = false;
     link_die(uring, link, SALVO_NET_DOWN_CLOSED, 0);

@@ -175,8 +175,12 @@ static size_t filter_send(struct salvo_net *net, uint32_t index, const struct sa
                           unsigned ranges_count)
 {
     struct filter *filter = filter_of(net);
-    struct filter_link *link = link_of(filter, index);
+    struct filter_link *link = &filter->links[index];
     size_t taken = 0;
+
+    salvo_assert(index < filter->conf.links_max);
+    if (!link->used) /* its GONE stood in the last poll */
+        return 0;
 
     for (unsigned i = 0; i < ranges_count; i++) {
         size_t room = filter->conf.send_max - (size_t)(link->taken - link->sealed);
@@ -624,8 +628,11 @@ static void filter_wake(struct salvo_net *net)
 static void filter_close(struct salvo_net *net, uint32_t index)
 {
     struct filter *filter = filter_of(net);
-    struct filter_link *link = link_of(filter, index);
+    struct filter_link *link = &filter->links[index];
 
+    salvo_assert(index < filter->conf.links_max);
+    if (!link->used) /* its GONE stood in the last poll */
+        return;
     link->announce = false;
     if (link->closed || link->down_reported)
         return;
