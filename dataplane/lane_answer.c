@@ -57,6 +57,11 @@ static void lane_decide(struct salvo_lane *lane, struct salvo_request *request,
 
     if (try_end == SALVO_TRY_NOT_SENT)
         request->tries--; /* no try: nothing of it can have been stored */
+    if (input.code == SALVO_RESPONSE_GO_AWAY && input.time_left &&
+        (request->flags & SALVO_REQUEST_GONE_AWAY) == 0) {
+        request->flags |= SALVO_REQUEST_GONE_AWAY;
+        request->tries--; /* the first time it is the connection's matter, not a try */
+    }
     input.tries = request->tries;
     d = salvo_retry_decide(&input);
     if (d.busy)
@@ -66,10 +71,6 @@ static void lane_decide(struct salvo_lane *lane, struct salvo_request *request,
     if (d.go_away) {
         lane->conns[request->conn].draining = true;
         lane->tend_at_ns = now_ns;
-        if ((request->flags & SALVO_REQUEST_GONE_AWAY) == 0) {
-            request->flags |= SALVO_REQUEST_GONE_AWAY;
-            request->tries--; /* the first time it is the connection's matter, not a try */
-        }
     }
     if (d.action != SALVO_RETRY_GOOD && d.action != SALVO_RETRY_FAIL) {
         lane_again(lane, request, &d, now_ns);
