@@ -194,6 +194,8 @@ static void lane_expire_sent(struct salvo_lane *lane, struct salvo_request *requ
     }
     conn->inflight--;
     salvo_conn_timed_out(conn, request->sent_ns, now_ns);
+    if (conn->draining && conn->inflight == 0)
+        lane->tend_at_ns = now_ns; /* the last one: it can be closed */
     if (request->flags & SALVO_REQUEST_HEARTBEAT) {
         salvo_lane_unhold(lane, request);
         salvo_request_free(&lane->inflight, request);
