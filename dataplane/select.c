@@ -42,19 +42,25 @@ static enum select_rank select_rank(const struct salvo_route_queue *queue,
     return salvo_availability_reachable(word) ? SELECT_REACHABLE : SELECT_OTHER;
 }
 
+static uint32_t select_after(const struct salvo_route_topic *topic, uint32_t index)
+{
+    return index + 1 == topic->queues_count ? 0 : index + 1;
+}
+
 int salvo_select_queue(struct salvo_select *select, const struct salvo_route_topic *topic,
                        const struct salvo_conn *conns, const salvo_availability *availability,
                        uint32_t chunks_share, uint32_t broker_last, int64_t now_ns,
                        uint32_t *ret_index)
 {
-    uint32_t start = select->next[topic->topic];
+    uint32_t index = select->next[topic->topic];
     uint32_t best_index = 0;
     enum select_rank best = SELECT_NONE;
     int code = SALVO_SELECT_DOWN;
 
     salvo_assert(topic->queues_count != 0);
-    for (uint32_t i = 0; i < topic->queues_count; i++) {
-        uint32_t index = (start + i) % topic->queues_count;
+    if (index >= topic->queues_count) /* the end of a round; or the first: anywhere in 32 bits */
+        index %= topic->queues_count;
+    for (uint32_t i = 0; i < topic->queues_count; i++, index = select_after(topic, index)) {
         const struct salvo_route_queue *queue = &topic->queues[index];
         enum select_rank rank;
         int r = salvo_select_check(&conns[queue->broker], chunks_share);
