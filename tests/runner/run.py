@@ -33,10 +33,11 @@ class Job:
         with open(self.log, "w", encoding="utf-8"):
             pass
 
-    def command(self, arguments, limit_s=600, environment=None, quiet=False, want_code=False):
+    def command(self, arguments, limit_s=600, environment=None, quiet=False, want_code=False,
+                show_from=""):
         """Runs a command. True when it ended with 0, or its code with `want_code`. What it said
-        is shown when it failed, unless `quiet`; it has no standard input and is stopped with all
-        its children when its time is up."""
+        is shown when it failed, from the first `show_from` on, unless `quiet`; it has no standard
+        input and is stopped with all its children when its time is up."""
         with open(self.log, "a", encoding="utf-8") as log:
             log.write(f"$ {' '.join(arguments)}\n")
             log.flush()
@@ -52,7 +53,8 @@ class Job:
             else:
                 code = self._wait(process, limit_s, log)
         if code != 0 and not quiet:
-            self.show(" ".join(arguments[:4]), self.said(), TAIL_LINES)
+            said = self.said()
+            self.show(" ".join(arguments[:4]), said[max(said.find(show_from), 0):], TAIL_LINES)
         return code if want_code else code == 0
 
     @staticmethod

@@ -47,7 +47,7 @@ def build(job, folder, compiler, options):
             return False
         Path(stamp).write_text(wanted, encoding="utf-8")
     return job.command(["ninja", "--quiet", "-C", folder], limit_s=BUILD_LIMIT,
-                       environment=environment)
+                       environment=environment, show_from="FAILED: ")
 
 
 def meson_stage(name, what, folder, compiler="gcc", options=(), suites=(), slower=1, fast=False,
