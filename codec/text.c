@@ -4,6 +4,7 @@
 #include "codec/text.h"
 
 #include "base/assert.h"
+#include "codec/escape_mask.h"
 
 #include <string.h>
 
@@ -31,84 +32,41 @@ static const char escapes['\\' + 1][8] = {
     LONG('1', 'e'), LONG('1', 'f'), ['"'] = SHORT('"'), ['\\'] = SHORT('\\'),
 };
 
-#define BLOCK_SIZE 64u
-#define COPY_SIZE  16u
+/* A run between two escapes is copied in whole pieces: 32 bytes hold an id, most others are
+ * shorter. */
+#define COPY_SIZE 32u
 
-#define BYTES(x) (UINT64_C(0x0101010101010101) * (x))
+static_assert(SALVO_ESCAPE_SLACK >= COPY_SIZE + sizeof(escapes[0]), "both may overrun");
 
-static_assert(SALVO_ESCAPE_SLACK >= COPY_SIZE + sizeof(escapes[0]),
-              "a copy and an escape may overrun");
-
-/* Bit i is set when byte i of the word is a control character, a quote or a backslash. Exact: the
- * sums stay inside their bytes. */
-static uint64_t escape_mask_word(const uint8_t *p)
+/* Copies a run that ends before `end`. Writes up to 31 bytes past it and reads as many, if they are
+ * there. */
+static uint8_t *escape_run(uint8_t *out, const uint8_t *text, size_t size, const uint8_t *end)
 {
-    uint64_t x, plain, quote, backslash;
-
-    memcpy(&x, p, sizeof(x));
-    quote = x ^ BYTES('"');
-    backslash = x ^ BYTES('\\');
-    plain = ((x & BYTES(0x7f)) + BYTES(0x80 - 0x20)) | x;
-    plain &= ((quote & BYTES(0x7f)) + BYTES(0x7f)) | quote;
-    plain &= ((backslash & BYTES(0x7f)) + BYTES(0x7f)) | backslash;
-    /* Gathers the eight top bits. */
-    return ((~plain & BYTES(0x80)) >> 7) * UINT64_C(0x0102040810204080) >> 56;
-}
-
-static uint64_t escape_mask(const uint8_t *block)
-{
-    uint64_t mask = 0;
-
-    for (unsigned i = 0; i < BLOCK_SIZE / 8; i++)
-        mask |= escape_mask_word(block + 8 * i) << 8 * i;
-    return mask;
-}
-
-/* Copies a run in steps of 16; reads and writes up to 15 bytes past it. */
-static uint8_t *escape_run(uint8_t *out, const uint8_t *text, size_t size)
-{
-    for (size_t i = 0; i < size; i += COPY_SIZE)
-        memcpy(out + i, text + i, COPY_SIZE);
+    if (SALVO_LIKELY((size_t)(end - text) >= COPY_SIZE && size <= COPY_SIZE))
+        memcpy(out, text, COPY_SIZE);
+    else if (size > 0)
+        memcpy(out, text, size);
     return out + size;
-}
-
-/* One block of `size` bytes; 15 more may be read behind it. */
-static uint8_t *escape_block(uint8_t *out, const uint8_t *block, size_t size, uint64_t mask)
-{
-    size_t at = 0;
-
-    while (mask != 0) {
-        size_t next = (size_t)__builtin_ctzll(mask);
-        const char *escape = escapes[block[next]];
-
-        out = escape_run(out, block + at, next - at);
-        memcpy(out, escape, sizeof(escapes[0]));
-        out += escape[7];
-        at = next + 1;
-        mask &= mask - 1;
-    }
-    return escape_run(out, block + at, size - at);
 }
 
 uint8_t *salvo_escape(uint8_t *out, const void *text, size_t size)
 {
-    const uint8_t *at = text;
-    uint8_t tail[BLOCK_SIZE + COPY_SIZE];
+    const uint8_t *block = text, *end = block + size, *copied = block;
 
-    while (size >= sizeof(tail)) {
-        out = escape_block(out, at, BLOCK_SIZE, escape_mask(at));
-        at += BLOCK_SIZE;
-        size -= BLOCK_SIZE;
-    }
-    /* The rest may not be read past its end: it moves where it may. At most two rounds. */
-    for (size_t part; size > 0; at += part, size -= part) {
-        uint64_t mask;
+    while (block < end) {
+        size_t part = SALVO_MIN((size_t)(end - block), (size_t)SALVO_ESCAPE_BLOCK_SIZE);
+        uint64_t mask = salvo_escape_mask(block, part);
 
-        part = SALVO_MIN(size, (size_t)BLOCK_SIZE);
-        memset(tail, ' ', sizeof(tail));
-        memcpy(tail, at, part);
-        mask = escape_mask(tail);
-        out = escape_block(out, tail, part, mask);
+        for (; mask != 0; mask &= mask - 1) {
+            const uint8_t *at = block + __builtin_ctzll(mask);
+            const char *escape = escapes[*at];
+
+            out = escape_run(out, copied, (size_t)(at - copied), end);
+            memcpy(out, escape, sizeof(escapes[0]));
+            out += escape[7];
+            copied = at + 1;
+        }
+        block += part;
     }
-    return out;
+    return escape_run(out, copied, (size_t)(end - copied), end);
 }

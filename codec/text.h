@@ -7,6 +7,6 @@
 extern const char salvo_digit_pairs[200];
 
 /* Escapes as salvo_json_write_escaped does and returns the end of what it wrote. The room at `out`
- * is six bytes for each of `size` and SALVO_ESCAPE_SLACK more: it copies in whole words. */
-#define SALVO_ESCAPE_SLACK 32u
+ * is six bytes for each of `size` and SALVO_ESCAPE_SLACK more: it copies in whole pieces. */
+#define SALVO_ESCAPE_SLACK 64u
 uint8_t *salvo_escape(uint8_t *out, const void *text, size_t size);
