@@ -112,6 +112,8 @@ static int new_memory(struct salvo_mock *mock)
     mock->conns = calloc(conf->connections_max, sizeof(*mock->conns));
     mock->conns_free = calloc(conf->connections_max, sizeof(*mock->conns_free));
     mock->to_send = calloc(conf->connections_max, sizeof(*mock->to_send));
+    mock->to_close =
+        calloc((size_t)conf->connections_max + MOCK_EVENTS_PER_TURN, sizeof(*mock->to_close));
     mock->late = calloc(MOCK_LATE_MAX, sizeof(*mock->late));
     mock->text_bytes = malloc(MOCK_ANSWER_MAX);
     mock->wire = malloc(MOCK_WIRE_MAX);
@@ -119,8 +121,9 @@ static int new_memory(struct salvo_mock *mock)
     mock->inflated = malloc((size_t)conf->body_size_max + 1);
     mock->thread = calloc(1, sizeof(*mock->thread));
     if (mock->conns == NULL || mock->conns_free == NULL || mock->to_send == NULL ||
-        mock->late == NULL || mock->text_bytes == NULL || mock->wire == NULL ||
-        mock->scratch == NULL || mock->inflated == NULL || mock->thread == NULL)
+        mock->to_close == NULL || mock->late == NULL || mock->text_bytes == NULL ||
+        mock->wire == NULL || mock->scratch == NULL || mock->inflated == NULL ||
+        mock->thread == NULL)
         return salvo_raise(-ENOMEM);
     pthread_mutex_init(&mock->thread->lock, NULL);
     pthread_cond_init(&mock->thread->opened, NULL);
@@ -194,6 +197,7 @@ void salvo_mock_free(struct salvo_mock *mock)
     free(mock->wire);
     free(mock->text_bytes);
     free(mock->late);
+    free(mock->to_close);
     free(mock->to_send);
     free(mock->conns_free);
     free(mock->conns);
@@ -289,7 +293,7 @@ int salvo_mock_start_thread(struct salvo_mock *mock, char *errbuf, size_t errbuf
             pthread_cond_wait(&thread->opened, &thread->lock);
         r = thread->open_result;
     } else {
-        snprintf(errbuf, errbuf_size, "mock: no thread: %s", strerror(-r));
+        snprintf(errbuf, errbuf_size, "mock: no thread: %s", strerrordesc_np(-r));
     }
     pthread_mutex_unlock(&thread->lock);
     if (r && thread->running) {

@@ -153,9 +153,10 @@ uint32_t salvo_mock_host_of_broker(struct salvo_mock *mock, uint32_t broker);
 /* Name of the backend in use, and why not the wanted one (a literal, or NULL). */
 const char *salvo_mock_net_name(struct salvo_mock *mock, const char **ret_note);
 
-/* --- routes and topics, at run time ----------------------------------------------------------- 
- * ------------------------------------------------------------------- Return 0, -ENOENT (no such
- * topic), -EINVAL (a value out of range) or -ENOSPC (SALVO_MOCK_TOPICS_MAX). */
+/* --- routes and topics, at run time ----------------------------------------------------------- */
+
+/* These return 0, -ENOENT (no such topic), -EINVAL (a value out of range) or -ENOSPC
+ * (SALVO_MOCK_TOPICS_MAX). */
 
 /* Makes the topic, or changes it, on one broker or on all: brokers and route. */
 int salvo_mock_topic_set(struct salvo_mock *mock, const char *topic, uint32_t broker,
@@ -265,8 +266,8 @@ int salvo_mock_stored_at(struct salvo_mock *mock, uint64_t order,
  * first. */
 uint32_t salvo_mock_stored_find(struct salvo_mock *mock, const char *uniq_key,
                                 struct salvo_mock_stored *ret_stored, uint32_t stored_max);
-/* Calls each for every message of a queue, by offset. Returns how many. The mock's lock is held: do
- * not call the mock from inside. */
+/* Calls each (NULL: only counts) for every message of a queue, by offset. Returns how many. The
+ * mock's lock is held: do not call the mock from inside. */
 typedef void salvo_mock_stored_fn(void *arg, const struct salvo_mock_stored *stored);
 uint64_t salvo_mock_stored_each(struct salvo_mock *mock, const char *topic, uint32_t broker,
                                 int32_t queue, salvo_mock_stored_fn *each, void *arg);

@@ -255,7 +255,7 @@ static void fault_change(struct salvo_mock *mock, const struct salvo_mock_fault 
         fault_host(mock, fault);
         break;
     case SALVO_MOCK_FAULT_WRONG_OPAQUE:
-        header->opaque ^= 1 << 30; /* salvo's are 1,000,000,000 and up: not one of them */
+        header->opaque = ~header->opaque; /* below 0: no client has given it */
         break;
     case SALVO_MOCK_FAULT_NO_EXT:
         header->ext_count = 0;

@@ -44,7 +44,7 @@ void mock_conn_close(struct salvo_mock *mock, struct mock_conn *conn)
     if (conn->closing || conn->state != MOCK_CONN_UP)
         return;
     conn->closing = true;
-    salvo_net_close(mock->hosts[conn->host].net, conn->link);
+    mock->to_close[mock->to_close_count++] = conn->index;
 }
 
 /* --- output ----------------------------------------------------------------------------------- */

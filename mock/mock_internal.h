@@ -1,6 +1,7 @@
 /* What the files of the mock share. The map:
  *
  *   mock.c             handle, thread, lock, start and stop, statistics
+ *   mock_open.c        nets, listeners, addresses
  *   mock_turn.c        do_work: events of the nets -> connections; what falls due
  *   mock_conn.c        a connection: input gathered into frames, output chunks
  *   mock_answer.c      a whole frame -> fault? -> nameserver or broker -> answer, on time or late
@@ -84,7 +85,8 @@ struct mock_conn {
     uint32_t link;
     int64_t last_ns; /* traffic */
 
-    bool closing;             /* net_close was called */
+    bool has_cookie;
+    bool closing;             /* in mock->to_close, or net_close was called */
     bool close_when_released; /* after what is written has gone */
     bool out_blocked;         /* send took less; RELEASED says when */
     bool listed;              /* in mock->to_send */
@@ -228,6 +230,12 @@ struct salvo_mock {
     uint32_t conns_free_count;
     uint32_t *to_send; /* connections with output */
     uint32_t to_send_count;
+    uint32_t *to_close; /* each at most once, and once more for each accepted since */
+    uint32_t to_close_count;
+    uint32_t fresh[MOCK_EVENTS_PER_TURN]; /* accepted in this poll */
+    uint32_t fresh_count;
+    uint32_t refused[MOCK_EVENTS_PER_TURN]; /* links; SALVO_NET_LINK_NONE: gone already */
+    uint32_t refused_count;
     uint32_t held_total;
     bool look_at_hosts; /* one went down */
     struct mock_chunk *chunks_free;
@@ -262,6 +270,11 @@ void mock_wake(struct salvo_mock *mock);
 /* mock_turn.c */
 int mock_turn(struct salvo_mock *mock);
 int64_t mock_next_ns(struct salvo_mock *mock);
+/* Gives back the buffers of a silent or slow host's connection. */
+void mock_turn_drop_held(struct salvo_mock *mock, struct mock_conn *conn);
+
+/* mock_open.c */
+#define MOCK_COOKIE_LISTENER (UINT64_C(1) << 63) /* and the host's number */
 /* Opens what has to be opened and listens. errbuf as in salvo_mock_start. */
 int mock_open(struct salvo_mock *mock, char *errbuf, size_t errbuf_size);
 void mock_close(struct salvo_mock *mock);

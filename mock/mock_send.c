@@ -123,9 +123,8 @@ static bool send_check_queue(struct salvo_mock *mock, struct send *s)
         return false;
     }
     /* Below 0 a broker takes any; here the next in turn, since a run must be repeatable. */
-    s->queue = s->fields.queueId >= 0
-                   ? (uint32_t)s->fields.queueId
-                   : (uint32_t)(mock->stats.sends % s->part->queues);
+    s->queue = s->fields.queueId >= 0 ? (uint32_t)s->fields.queueId
+                                      : (uint32_t)(mock->stats.sends % s->part->queues);
     return true;
 }
 
@@ -159,8 +158,11 @@ static bool send_check_sizes(struct salvo_mock *mock, const struct send *s)
 /* Pairs of name 0x01 value 0x02, neither empty; the last 0x02 may be missing (4.9.1 to 5.1.4). */
 static bool send_properties_well_formed(const uint8_t *at, size_t size)
 {
-    const uint8_t *end = at + size;
+    const uint8_t *end;
 
+    if (size == 0) /* then there may be no bytes to point at */
+        return true;
+    end = at + size;
     if (!salvo_utf8_valid(at, size))
         return false;
     while (at < end) {

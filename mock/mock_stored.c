@@ -145,7 +145,8 @@ uint64_t salvo_mock_stored_each(struct salvo_mock *mock, const char *name, uint3
         if (record->topic != topic - mock->topics || record->broker != broker ||
             record->queue != queue)
             continue;
-        each(arg, record);
+        if (each != NULL)
+            each(arg, record);
         count++;
     }
     mock_unlock(mock);

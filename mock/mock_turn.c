@@ -1,28 +1,37 @@
 /* One turn of the mock: what the nets report, what falls due, what goes out.
  *
  * A link's cookie names its connection's slot and generation; a listener's cookie names its host.
- * Links the mock has no room for keep the listener's cookie and are closed at once. */
+ * Links the mock has no room for keep the listener's cookie.
+ *
+ * One poll may report the whole life of a link, ACCEPTED to GONE, and at GONE its number is free:
+ * so while events are being looked at no call is made on a link. Cookies are set and links closed
+ * when all have been seen; until then a new link's events carry the listener's cookie and find
+ * their connection by the link. */
 #include "mock/mock_internal.h"
 
-#include <arpa/inet.h>
-
-#define COOKIE_LISTENER (UINT64_C(1) << 63)
-#define IDLE_LOOK_NS    SALVO_NS_PER_S
+#define IDLE_LOOK_NS SALVO_NS_PER_S
 
 static uint64_t cookie_of(const struct mock_conn *conn)
 {
     return (uint64_t)(conn->generation & INT32_MAX) << 32 | conn->index;
 }
 
-static struct mock_conn *conn_of(struct salvo_mock *mock, uint64_t cookie)
+/* NULL: a link we had no room for. */
+static struct mock_conn *conn_of(struct salvo_mock *mock, const struct salvo_net_event *event)
 {
     struct mock_conn *conn;
 
-    if (cookie & COOKIE_LISTENER)
+    if (event->cookie & MOCK_COOKIE_LISTENER) {
+        for (uint32_t i = 0; i < mock->fresh_count; i++) {
+            conn = &mock->conns[mock->fresh[i]];
+            if (conn->state != MOCK_CONN_FREE && !conn->has_cookie && conn->link == event->link)
+                return conn;
+        }
         return NULL;
-    salvo_assert((uint32_t)cookie < mock->conf.connections_max);
-    conn = &mock->conns[(uint32_t)cookie];
-    salvo_assert(conn->state != MOCK_CONN_FREE && cookie_of(conn) == cookie);
+    }
+    salvo_assert((uint32_t)event->cookie < mock->conf.connections_max);
+    conn = &mock->conns[(uint32_t)event->cookie];
+    salvo_assert(conn->state != MOCK_CONN_FREE && cookie_of(conn) == event->cookie);
     return conn;
 }
 
@@ -75,7 +84,7 @@ static bool turn_hold(struct salvo_mock *mock, struct mock_conn *conn,
     return true;
 }
 
-static void turn_drop_held(struct salvo_mock *mock, struct mock_conn *conn)
+void mock_turn_drop_held(struct salvo_mock *mock, struct mock_conn *conn)
 {
     while (conn->held_first != NULL) {
         struct mock_held *held = conn->held_first;
@@ -134,7 +143,7 @@ static size_t turn_resume_conn(struct salvo_mock *mock, struct mock_conn *conn)
         free(held);
     }
     if (conn->state != MOCK_CONN_UP || conn->closing)
-        turn_drop_held(mock, conn);
+        mock_turn_drop_held(mock, conn);
     else if (conn->held_lost)
         mock_conn_close(mock, conn); /* its stream has a hole */
     return taken;
@@ -183,21 +192,30 @@ static int turn_hosts(struct salvo_mock *mock)
 
 /* --- events ----------------------------------------------------------------------------------- */
 
-static void turn_accepted(struct salvo_mock *mock, struct salvo_net *net,
-                          const struct salvo_net_event *event)
+static void turn_accepted(struct salvo_mock *mock, const struct salvo_net_event *event)
 {
     uint32_t index = (uint32_t)event->cookie;
-    struct mock_host *host = &mock->hosts[index];
     struct mock_conn *conn;
 
-    salvo_assert(event->cookie & COOKIE_LISTENER);
-    if (mock->conns_free_count == 0 || host->down) {
+    salvo_assert(event->cookie & MOCK_COOKIE_LISTENER && index < mock->hosts_count);
+    if (mock->conns_free_count == 0 || mock->hosts[index].down) {
         mock->stats.connections_refused++;
-        salvo_net_close(net, event->link);
+        mock->refused[mock->refused_count++] = event->link;
         return;
     }
     conn = mock_conn_accepted(mock, index, event->link);
-    salvo_net_set_cookie(net, event->link, cookie_of(conn));
+    mock->fresh[mock->fresh_count++] = conn->index;
+}
+
+static void turn_refused(struct salvo_mock *mock, struct salvo_net *net,
+                         const struct salvo_net_event *event)
+{
+    if (event->kind == SALVO_NET_DATA)
+        salvo_net_give_back(net, event->data.buffer);
+    for (uint32_t i = 0; event->kind == SALVO_NET_GONE && i < mock->refused_count; i++) {
+        if (mock->refused[i] == event->link)
+            mock->refused[i] = SALVO_NET_LINK_NONE;
+    }
 }
 
 static void turn_event(struct salvo_mock *mock, struct salvo_net *net,
@@ -206,13 +224,12 @@ static void turn_event(struct salvo_mock *mock, struct salvo_net *net,
     struct mock_conn *conn;
 
     if (event->kind == SALVO_NET_ACCEPTED) {
-        turn_accepted(mock, net, event);
+        turn_accepted(mock, event);
         return;
     }
-    conn = conn_of(mock, event->cookie);
-    if (conn == NULL) { /* a link we had no room for */
-        if (event->kind == SALVO_NET_DATA)
-            salvo_net_give_back(net, event->data.buffer);
+    conn = conn_of(mock, event);
+    if (conn == NULL) {
+        turn_refused(mock, net, event);
         return;
     }
     switch (event->kind) {
@@ -224,7 +241,7 @@ static void turn_event(struct salvo_mock *mock, struct salvo_net *net,
         break;
     case SALVO_NET_DOWN:
         conn->state = MOCK_CONN_DOWN;
-        turn_drop_held(mock, conn);
+        mock_turn_drop_held(mock, conn);
         break;
     case SALVO_NET_GONE:
         mock_conn_gone(mock, conn);
@@ -235,12 +252,38 @@ static void turn_event(struct salvo_mock *mock, struct salvo_net *net,
     }
 }
 
+/* Closes what asked for it. */
+static void turn_close(struct salvo_mock *mock)
+{
+    for (uint32_t i = 0; i < mock->to_close_count; i++) {
+        struct mock_conn *conn = &mock->conns[mock->to_close[i]];
+
+        if (conn->state == MOCK_CONN_UP && conn->closing)
+            salvo_net_close(mock->hosts[conn->host].net, conn->link);
+    }
+    mock->to_close_count = 0;
+}
+
 static int turn_poll(struct salvo_mock *mock, struct salvo_net *net)
 {
     unsigned n = salvo_net_poll(net, mock->events, MOCK_EVENTS_PER_TURN);
 
     for (unsigned i = 0; i < n; i++)
         turn_event(mock, net, &mock->events[i]);
+    for (uint32_t i = 0; i < mock->fresh_count; i++) {
+        struct mock_conn *conn = &mock->conns[mock->fresh[i]];
+
+        if (conn->state == MOCK_CONN_FREE || conn->has_cookie)
+            continue;
+        conn->has_cookie = true;
+        salvo_net_set_cookie(net, conn->link, cookie_of(conn));
+    }
+    for (uint32_t i = 0; i < mock->refused_count; i++) {
+        if (mock->refused[i] != SALVO_NET_LINK_NONE)
+            salvo_net_close(net, mock->refused[i]);
+    }
+    mock->fresh_count = mock->refused_count = 0;
+    turn_close(mock);
     return (int)n;
 }
 
@@ -286,6 +329,7 @@ int mock_turn(struct salvo_mock *mock)
     mock_answer_late(mock);
     turn_close_idle(mock);
     turn_send(mock);
+    turn_close(mock);
     for (uint32_t i = 0; i < nets; i++)
         salvo_net_flush(mock->hosts[i].net);
     return work;
@@ -308,132 +352,4 @@ int64_t mock_next_ns(struct salvo_mock *mock)
     if (mock->look_at_hosts)
         next_ns = 0;
     return next_ns;
-}
-
-/* --- open and close --------------------------------------------------------------------------- */
-
-static int open_net(struct salvo_mock *mock, char *errbuf, size_t errbuf_size)
-{
-    struct salvo_net_conf net_conf;
-    struct salvo_net *net;
-    int r;
-
-    salvo_net_conf_default(&net_conf, mock->clock);
-    net_conf.links_max = mock->conf.connections_max + mock->hosts_count;
-    net_conf.receive_buffers = mock->conf.receive_buffers;
-    net_conf.receive_buffer_size = mock->conf.receive_buffer_size;
-    r = salvo_net_open(mock->conf.net, &net_conf, &net, &mock->net_note);
-    if (r) {
-        snprintf(errbuf, errbuf_size,
-                 "mock: network backend \"%s\" cannot be opened: %s; try \"epoll\"", mock->conf.net,
-                 strerror(-r));
-        return salvo_trace(r);
-    }
-    for (uint32_t i = 0; i < mock->hosts_count; i++)
-        mock->hosts[i].net = net;
-    return 0;
-}
-
-static int open_endpoint(struct salvo_mock *mock, uint32_t index,
-                         struct salvo_endpoint *ret_endpoint)
-{
-    const struct mock_host *host = &mock->hosts[index];
-    const struct salvo_mock_conf *conf = &mock->conf;
-    uint16_t port = (uint16_t)(conf->port == 0 ? 0 : conf->port + index);
-
-    memset(ret_endpoint, 0, sizeof(*ret_endpoint));
-    if (!mock->own_net) {
-        uint32_t address = host->nameserver ? 0x0a010001u + index : 0x0a020001u + host->broker;
-
-        ret_endpoint->v4.sin_family = AF_INET;
-        ret_endpoint->v4.sin_addr.s_addr = htonl(address);
-        ret_endpoint->v4.sin_port = htons(host->nameserver ? 9876 : 10911);
-    } else if (inet_pton(AF_INET, conf->listen_address, &ret_endpoint->v4.sin_addr) == 1) {
-        ret_endpoint->v4.sin_family = AF_INET;
-        ret_endpoint->v4.sin_port = htons(port);
-    } else if (inet_pton(AF_INET6, conf->listen_address, &ret_endpoint->v6.sin6_addr) == 1) {
-        ret_endpoint->v6.sin6_family = AF_INET6;
-        ret_endpoint->v6.sin6_port = htons(port);
-    } else {
-        return salvo_raise(-EINVAL);
-    }
-    return 0;
-}
-
-static void open_address(struct salvo_mock *mock, struct mock_host *host)
-{
-    char text[INET6_ADDRSTRLEN];
-    bool v6 = host->endpoint.any.sa_family == AF_INET6;
-    const char *name = text;
-
-    inet_ntop(host->endpoint.any.sa_family,
-              v6 ? (void *)&host->endpoint.v6.sin6_addr : (void *)&host->endpoint.v4.sin_addr, text,
-              sizeof(text));
-    if (mock->own_net && mock->conf.advertise_address != NULL)
-        name = mock->conf.advertise_address;
-    snprintf(host->address, sizeof(host->address), strchr(name, ':') != NULL ? "[%s]:%u" : "%s:%u",
-             name, ntohs(v6 ? host->endpoint.v6.sin6_port : host->endpoint.v4.sin_port));
-}
-
-static int open_host(struct salvo_mock *mock, uint32_t index, char *errbuf, size_t errbuf_size)
-{
-    struct mock_host *host = &mock->hosts[index];
-    int r = open_endpoint(mock, index, &host->endpoint);
-
-    if (r) {
-        snprintf(errbuf, errbuf_size, "mock: \"%s\" is no IPv4 or IPv6 address to listen on",
-                 mock->conf.listen_address);
-        return salvo_trace(r);
-    }
-    r = salvo_net_listen(host->net, &host->endpoint, COOKIE_LISTENER | index);
-    if (r) {
-        open_address(mock, host);
-        snprintf(errbuf, errbuf_size, "mock: cannot listen on %s: %s; choose another port, or 0",
-                 host->address, strerror(-r));
-        return salvo_trace(r);
-    }
-    open_address(mock, host);
-    return 0;
-}
-
-int mock_open(struct salvo_mock *mock, char *errbuf, size_t errbuf_size)
-{
-    size_t at = 0;
-    int r = 0;
-
-    mock->now_ns = mock->idle_look_ns = salvo_clock_mono_ns(mock->clock);
-    if (mock->own_net)
-        r = open_net(mock, errbuf, errbuf_size);
-    for (uint32_t i = 0; !r && i < mock->hosts_count; i++) {
-        if (!mock->own_net)
-            mock->hosts[i].net = mock->conf.nets[i];
-        r = open_host(mock, i, errbuf, errbuf_size);
-    }
-    if (r) {
-        if (mock->own_net && mock->hosts[0].net != NULL)
-            salvo_net_destroy(mock->hosts[0].net);
-        return salvo_trace(r);
-    }
-    mock->conf.nets = NULL;
-    mock->started = true;
-    for (uint32_t i = 0; i < mock->conf.nameservers; i++)
-        at += (size_t)snprintf(mock->nameserver_address + at, sizeof(mock->nameserver_address) - at,
-                               i == 0 ? "%s" : ";%s", mock->hosts[i].address);
-    return 0;
-}
-
-void mock_close(struct salvo_mock *mock)
-{
-    for (uint32_t i = 0; i < mock->conf.connections_max; i++) {
-        if (mock->conns[i].state != MOCK_CONN_FREE)
-            turn_drop_held(mock, &mock->conns[i]);
-    }
-    for (uint32_t i = 0; i < (mock->own_net ? 1 : mock->hosts_count); i++)
-        salvo_net_destroy(mock->hosts[i].net);
-    mock->started = false; /* nothing refers to our output any more */
-    for (uint32_t i = 0; i < mock->conf.connections_max; i++) {
-        if (mock->conns[i].state != MOCK_CONN_FREE)
-            mock_conn_gone(mock, &mock->conns[i]);
-    }
-    mock_answer_late_forget(mock);
 }
