@@ -1,4 +1,5 @@
-#include "mock_rig.h"
+/* The rig of the mock's tests: see mock_rig.h. */
+#include "tests/support/mock_rig.h"
 
 #define RIG_DEADLINE_NS (10 * SALVO_NS_PER_S)
 #define RIG_SIM_STEP_NS (100 * SALVO_NS_PER_MS)

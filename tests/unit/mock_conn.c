@@ -1,6 +1,6 @@
 /* mock/mock_conn.c and mock_turn.c: streams however they are cut, frames that lie, peers that do
  * not read, idle ones; each costs one connection and nothing else. */
-#include "mock_rig.h"
+#include "tests/support/mock_rig.h"
 
 #include "base/random.h"
 #include "codec/heartbeat.h"

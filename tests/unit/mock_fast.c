@@ -1,5 +1,5 @@
 /* mock/mock_fast.c: answer_only gives real clients answers they can read, and counts what came. */
-#include "mock_rig.h"
+#include "tests/support/mock_rig.h"
 
 static void open_fast(struct rig *rig, void **state, bool one_id)
 {

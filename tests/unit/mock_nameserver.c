@@ -1,5 +1,5 @@
 /* mock/mock_nameserver.c and mock_topic.c: routes, and how they change while clients look. */
-#include "mock_rig.h"
+#include "tests/support/mock_rig.h"
 
 #include "codec/route_data.h"
 

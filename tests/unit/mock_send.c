@@ -1,5 +1,5 @@
 /* mock/mock_send.c: what a broker checks, what it answers, what the mock remembers. */
-#include "mock_rig.h"
+#include "tests/support/mock_rig.h"
 
 #include "codec/compress.h"
 
