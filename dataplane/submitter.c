@@ -89,7 +89,7 @@ bool salvo_submitter_take(struct salvo_submitter *s, struct salvo_lane_port *por
     s->polled = 0;
     s->details_used = 0;
     atomic_store_explicit(&s->details_polled, 0, memory_order_relaxed);
-    atomic_store_explicit(&s->armed, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->armed, SALVO_SUBMITTER_UNARMED, memory_order_relaxed);
     s->results_dirty = false;
     s->wall_read_ns = INT64_MIN / 2;
     s->msg = (struct salvo_msg){.submitter = s};
@@ -256,20 +256,23 @@ void salvo_submitter_abort(struct salvo_msg *m)
  * result that came in between is seen. */
 static const struct salvo_result_slot *submitter_arm(struct salvo_submitter *s)
 {
+    uint32_t expected = SALVO_SUBMITTER_ARMED;
     const struct salvo_result_slot *result;
     uint32_t size;
     uint64_t n;
 
-    if (atomic_load_explicit(&s->armed, memory_order_relaxed) != 0)
-        return NULL; /* armed already, and the lane has not rung since */
+    /* Acquire: pairs with the release of UNARMED: the lane's write is seen by our read. */
+    if (atomic_load_explicit(&s->armed, memory_order_acquire) != SALVO_SUBMITTER_UNARMED)
+        return NULL; /* armed already; or ringing, and the descriptor is about to be readable */
     (void)!read(s->event_fd, &n, sizeof(n));
-    atomic_store_explicit(&s->armed, 1, memory_order_relaxed);
+    atomic_store_explicit(&s->armed, SALVO_SUBMITTER_ARMED, memory_order_relaxed);
     /* Our store of armed before our load of the ring's tail; pairs with the fence in
      * salvo_submitter_results_publish. */
     atomic_thread_fence(memory_order_seq_cst);
     result = salvo_ring_peek(&s->results, &size);
-    if (result != NULL)
-        atomic_store_explicit(&s->armed, 0, memory_order_relaxed);
+    if (result != NULL) /* fails when the lane rings already: it will end that itself */
+        atomic_compare_exchange_strong_explicit(&s->armed, &expected, SALVO_SUBMITTER_UNARMED,
+                                                memory_order_relaxed, memory_order_relaxed);
     return result;
 }
 
@@ -326,13 +329,18 @@ uint16_t salvo_submitter_detail(struct salvo_submitter *s, const char *text, siz
 void salvo_submitter_results_publish(struct salvo_submitter *s)
 {
     static const uint64_t one = 1;
+    uint32_t expected = SALVO_SUBMITTER_ARMED;
 
     s->results_dirty = false;
     salvo_ring_publish(&s->results);
     /* Our store of the tail before our load of armed; pairs with the fence in submitter_arm. */
     atomic_thread_fence(memory_order_seq_cst);
-    if (SALVO_LIKELY(atomic_load_explicit(&s->armed, memory_order_relaxed) == 0))
+    if (SALVO_LIKELY(atomic_load_explicit(&s->armed, memory_order_relaxed) !=
+                     SALVO_SUBMITTER_ARMED) ||
+        !atomic_compare_exchange_strong_explicit(&s->armed, &expected, SALVO_SUBMITTER_RINGING,
+                                                 memory_order_relaxed, memory_order_relaxed))
         return;
-    atomic_store_explicit(&s->armed, 0, memory_order_relaxed);
     (void)!write(s->event_fd, &one, sizeof(one));
+    /* Release: pairs with the acquire in submitter_arm: empty it after this write. */
+    atomic_store_explicit(&s->armed, SALVO_SUBMITTER_UNARMED, memory_order_release);
 }

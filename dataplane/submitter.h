@@ -90,6 +90,15 @@ enum salvo_submitter_state {
     SALVO_SUBMITTER_CLOSING,  /* submitting thread -> lane: forget it, then FREE */
 };
 
+/* Whether the file descriptor is to become readable with the next result. Three values: while the
+ * lane is about to write, the submitting thread must not arm anew, or the write would make the
+ * descriptor readable for a result that was polled already, and nobody would empty it. */
+enum salvo_submitter_armed {
+    SALVO_SUBMITTER_UNARMED = 0,
+    SALVO_SUBMITTER_ARMED,   /* submitting thread: found no results */
+    SALVO_SUBMITTER_RINGING, /* lane: about to write; then UNARMED */
+};
+
 struct salvo_submitter_conf {
     uint32_t index;
     uint64_t ring_size;
@@ -150,7 +159,7 @@ struct salvo_submitter {
     alignas(SALVO_CACHE_LINE) _Atomic uint64_t details_polled;
     char (*details)[SALVO_DETAIL_SIZE];
 
-    /* submitting thread -> lane: 1: found no results, wants its file descriptor readable */
+    /* both: see enum salvo_submitter_armed */
     alignas(SALVO_CACHE_LINE) _Atomic uint32_t armed;
 
     /* lane only */

@@ -455,6 +455,30 @@ static void the_descriptor_follows_the_results(void **state)
     assert_false(readable());
 }
 
+/* The lane is held up between its decision to ring and the write. What it would ring for is polled
+ * meanwhile; the write that comes late is a wake-up for nothing, once, and not for ever. */
+static void a_late_ring_does_not_keep_the_descriptor_readable(void **state)
+{
+    static const uint64_t one = 1;
+
+    (void)state;
+    init();
+    submit(1, 1, 1);
+    lane_slot();
+    assert_null(salvo_submitter_result(&f.s)); /* armed */
+    lane_result(1, NULL);
+    salvo_ring_publish(&f.s.results);
+    atomic_store(&f.s.armed, SALVO_SUBMITTER_RINGING);
+    assert_int_equal(poll_one(), 1);
+    assert_null(salvo_submitter_result(&f.s));
+    assert_int_equal(atomic_load(&f.s.armed), SALVO_SUBMITTER_RINGING); /* not armed anew */
+    assert_int_equal(write(f.s.event_fd, &one, 8), 8);
+    atomic_store(&f.s.armed, SALVO_SUBMITTER_UNARMED);
+    assert_true(readable());
+    assert_null(salvo_submitter_result(&f.s));
+    assert_false(readable());
+}
+
 /* --- two threads ------------------------------------------------------------------------------ */
 
 #define WAKE_ROUNDS 60000u
@@ -548,6 +572,7 @@ int main(void)
         cmocka_unit_test_teardown(a_full_results_ring_still_takes_every_result, teardown),
         cmocka_unit_test_teardown(details_come_back_when_they_were_polled, teardown),
         cmocka_unit_test_teardown(the_descriptor_follows_the_results, teardown),
+        cmocka_unit_test_teardown(a_late_ring_does_not_keep_the_descriptor_readable, teardown),
         cmocka_unit_test_teardown(no_wake_up_is_lost, teardown),
     };
 
