@@ -1,7 +1,13 @@
 """Runs our Java tools (tests/e2e/java) with the client that fits a cluster's version."""
 
+import atexit
+import ctypes
+import select
+import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 
 from . import jars
 
@@ -12,16 +18,69 @@ class JavaError(RuntimeError):
     pass
 
 
+def _command(version, home, heap, main, *args):
+    return [jars.tool("java"), f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4",
+            "-Dfile.encoding=UTF-8", f"-Duser.home={home}", f"-Djava.io.tmpdir={home}",
+            f"-Drocketmq.client.logRoot={home}", "-cp", jars.tools(version), main, *map(str, args)]
+
+
 def run(version, main, *args, heap="1g", check=True, timeout_s=TIMEOUT_S):
     """Runs one of Reader, Admin and Writer to its end; returns the CompletedProcess (text)."""
-    class_path = jars.tools(version)
     with tempfile.TemporaryDirectory(prefix="salvo-java-") as home:
         done = subprocess.run(
-            [jars.tool("java"), f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4",
-             "-Dfile.encoding=UTF-8", f"-Duser.home={home}", f"-Djava.io.tmpdir={home}",
-             f"-Drocketmq.client.logRoot={home}", "-cp", class_path, main, *map(str, args)],
+            _command(version, home, heap, main, *args),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout_s)
     if check and done.returncode:
         raise JavaError(f"{main} {' '.join(map(str, args))}: ended with {done.returncode}\n"
                         f"{done.stdout[-2000:]}{done.stderr[-6000:]}")
     return done
+
+
+class _Served:
+    """A Reader that stays: the first read takes a JVM's start, the next ones milliseconds."""
+
+    def __init__(self, version):
+        self.home = tempfile.mkdtemp(prefix="salvo-java-")
+        self.errors = open(self.home + "/errors", "w+", encoding="utf-8", errors="replace")
+        self.process = subprocess.Popen(
+            _command(version, self.home, "4g", "Reader", "serve"), stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=self.errors, text=True, bufsize=1,
+            preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL))
+
+    def read(self, args, timeout_s):
+        start = self.errors.seek(0, 2)
+        self.process.stdin.write("\t".join(map(str, args)) + "\n")
+        if not select.select([self.process.stdout], [], [], timeout_s)[0]:
+            self.stop()
+            raise subprocess.TimeoutExpired("Reader serve", timeout_s)
+        status = self.process.stdout.readline().strip()
+        if status != "status 0":
+            self.errors.seek(start)
+            raise JavaError(f"Reader {' '.join(map(str, args))}: {status or 'died'}\n"
+                            f"{self.errors.read()[-6000:]}")
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+_served = {}
+_served_lock = threading.Lock()
+
+
+def read(version, *args, timeout_s=TIMEOUT_S):
+    """As run(version, "Reader", ...), in a JVM that was started before."""
+    client = jars.CLIENT_OF[version]
+    with _served_lock:
+        if client in _served and _served[client].process.poll() is not None:
+            _served.pop(client).stop()
+        if client not in _served:
+            _served[client] = _Served(version)
+        _served[client].read(args, timeout_s)
+
+
+@atexit.register
+def _stop_served():
+    for each in _served.values():
+        each.stop()

@@ -16,13 +16,13 @@ from pathlib import Path
 from . import java
 
 
-def _read(cluster, topics, expect, wait_s, switches, heap="2g"):
+def _read(cluster, topics, expect, wait_s, switches):
     topics = [topics] if isinstance(topics, str) else list(topics)
     with tempfile.TemporaryDirectory(prefix="salvo-read-") as directory:
         out = Path(directory) / "messages"
-        java.run(cluster.version, "Reader", "--nameserver", cluster.nameserver_addresses,
-                 "--topics", ",".join(topics), "--expect", expect, "--wait-s", wait_s,
-                 "--out", out, *switches, heap=heap)
+        java.read(cluster.version, "--nameserver", cluster.nameserver_addresses,
+                  "--topics", ",".join(topics), "--expect", expect, "--wait-s", wait_s,
+                  "--out", out, *switches)
         with open(out, encoding="ascii") as lines:
             return [json.loads(line) for line in lines]
 
@@ -46,4 +46,4 @@ def summary(cluster, topics, expect=0, wait_s=30):
     """Counts only, for big runs: messages distinct duplicates without_id bytes listed queues
     seconds per_queue, and for bodies that begin with seq=<shard>:<n> sequenced shards
     sequence_missing sequence_repeated out_of_order first_out_of_order."""
-    return _read(cluster, topics, expect, wait_s, ["--summary"], heap="4g")[0]
+    return _read(cluster, topics, expect, wait_s, ["--summary"])[0]

@@ -1,6 +1,8 @@
+import java.io.BufferedReader;
 import java.io.BufferedWriter;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
+import java.io.InputStreamReader;
 import java.io.OutputStreamWriter;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
@@ -39,11 +41,16 @@ import org.apache.rocketmq.common.message.MessageQueue;
  * --expect it first waits until the brokers list that many messages, because a message is listed
  * a moment after it was acknowledged. Ends with 0 when everything listed was read, otherwise with
  * 1: fewer listed than expected, or a hole in the offsets.
+ *
+ * "Reader serve" reads such command lines from standard input, words separated by tabs, and answers
+ * each with its status on a line of its own: starting a JVM takes longer than most reads.
  */
 public final class Reader {
     private static final int PULL_MESSAGES_MAX = 2000;
     private static final int PULL_TIMEOUT_MS = 10_000;
     private static final int ATTEMPTS_MAX = 20;
+
+    private static int consumers;
 
     private final Options options;
     private final DefaultMQPullConsumer consumer;
@@ -52,19 +59,54 @@ public final class Reader {
     private record Range(MessageQueue queue, long from, long to) {
     }
 
-    private Reader(Options options) throws MQClientException {
+    private Reader(Options options, DefaultMQPullConsumer consumer) {
         this.options = options;
-        consumer = new DefaultMQPullConsumer("salvo_reader");
+        this.consumer = consumer;
+    }
+
+    private static DefaultMQPullConsumer consumer(Options options) throws MQClientException {
+        DefaultMQPullConsumer consumer = new DefaultMQPullConsumer("salvo_reader");
         consumer.setNamesrvAddr(options.text("nameserver"));
-        consumer.setInstanceName("reader-" + ProcessHandle.current().pid());
+        consumer.setInstanceName("reader-" + ProcessHandle.current().pid() + "-" + ++consumers);
         consumer.setVipChannelEnabled(false);
         consumer.setConsumerPullTimeoutMillis(PULL_TIMEOUT_MS);
         consumer.start();
+        return consumer;
     }
 
     public static void main(String[] args) throws Exception {
+        if (args.length == 1 && args[0].equals("serve"))
+            serve();
         Options options = new Options(args, 0);
-        Reader reader = new Reader(options);
+        // Shutting the client down takes seconds and saves nothing.
+        System.exit(run(options, consumer(options)));
+    }
+
+    /** One consumer for each list of nameservers, one read after the other. */
+    private static void serve() throws Exception {
+        Map<String, DefaultMQPullConsumer> known = new HashMap<>();
+        BufferedReader lines = new BufferedReader(new InputStreamReader(System.in,
+                                                                        StandardCharsets.UTF_8));
+        for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+            Options options = new Options(line.split("\t"), 0);
+            int status = 1;
+            try {
+                String nameserver = options.text("nameserver");
+                if (!known.containsKey(nameserver))
+                    known.put(nameserver, consumer(options));
+                status = run(options, known.get(nameserver));
+            } catch (Exception e) {
+                e.printStackTrace();
+            }
+            System.err.flush();
+            System.out.println("status " + status);
+            System.out.flush();
+        }
+        System.exit(0);
+    }
+
+    private static int run(Options options, DefaultMQPullConsumer consumer) throws Exception {
+        Reader reader = new Reader(options, consumer);
         int status;
         try (BufferedWriter out = new BufferedWriter(new OutputStreamWriter(
                 options.has("out") ? new FileOutputStream(options.text("out"))
@@ -72,7 +114,7 @@ public final class Reader {
                 StandardCharsets.US_ASCII), 1 << 20)) {
             status = reader.read(out);
         }
-        System.exit(status);    // shutting the client down takes seconds and saves nothing
+        return status;
     }
 
     private int read(BufferedWriter out) throws Exception {
