@@ -66,7 +66,7 @@ enum mock_conn_state { MOCK_CONN_FREE, MOCK_CONN_UP, MOCK_CONN_DOWN };
 /* answer_only: where in a frame the stream is. */
 struct mock_fast_state {
     uint64_t body_left; /* of the send being skipped */
-    uint64_t item_left; /* of the batch item */
+    uint32_t item_left; /* of the batch item */
     uint32_t items;
     uint32_t size_bytes; /* of the item's totalSize gathered so far, 0 to 3 */
     uint32_t size;
