@@ -50,6 +50,7 @@ struct salvo_batch *salvo_batch_open(struct salvo_batches *batches,
     batch->due_ns = now_ns + batches->limits.linger_ns;
     batch->deadline_ns = deadline_ns;
     batch->full = false;
+    batch->held = false;
     return batch;
 }
 
@@ -90,7 +91,7 @@ int64_t salvo_batches_next_ns(const struct salvo_batches *batches)
         const struct salvo_batch *batch = &batches->open[i];
 
         next = SALVO_MIN(next, batch->deadline_ns);
-        if (batches->limits.mode == SALVO_BATCH_MODE_LINGER)
+        if (batches->limits.mode == SALVO_BATCH_MODE_LINGER && !batch->held)
             next = SALVO_MIN(next, batch->due_ns);
     }
     return next;

@@ -36,6 +36,7 @@ struct salvo_batch {
     int64_t due_ns;      /* linger */
     int64_t deadline_ns; /* the earliest of its messages' */
     bool full;           /* takes no more: to be sent as soon as it can */
+    bool held;           /* was ready and could not go: something else than time has to change */
 };
 
 struct salvo_batches {

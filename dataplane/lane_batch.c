@@ -246,8 +246,11 @@ int salvo_lane_send_batches(struct salvo_lane *lane, int64_t now_ns)
 
         if (now_ns >= SALVO_MIN(batch->deadline_ns, lane->drain_at_ns)) {
             lane_fail_batch(lane, batch, now_ns);
-        } else if (!lane_batch_ready(lane, batch, now_ns) ||
-                   !lane_send_batch(lane, batch, now_ns)) {
+        } else if (!lane_batch_ready(lane, batch, now_ns)) {
+            i++;
+            continue;
+        } else if (!lane_send_batch(lane, batch, now_ns)) {
+            batch->held = true;
             i++;
             continue;
         }

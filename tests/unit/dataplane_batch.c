@@ -221,6 +221,10 @@ static void next_is_the_earliest_that_is_due(void **state)
     assert_int_equal(salvo_batches_next_ns(&batches), 6000);
     open_one(2, 4000, 4500);
     assert_int_equal(salvo_batches_next_ns(&batches), 4500);
+    open_batches[0].held = true; /* only its deadline is left to wait for */
+    open_batches[1].held = true;
+    open_batches[1].deadline_ns = 99000;
+    assert_int_equal(salvo_batches_next_ns(&batches), 99000);
     init(SALVO_BATCH_MODE_NATURAL, 100);
     open_one(1, 5000, 100000);
     assert_int_equal(salvo_batches_next_ns(&batches), 100000);

@@ -984,6 +984,30 @@ static void linger_gathers_until_due(void **state)
     expect(first + 1, SALVO_OK, SALVO_STORED_YES, 1);
 }
 
+/* A batch that is due and finds every window full must not keep the lane from sleeping. */
+static void a_batch_that_cannot_go_lets_the_lane_sleep(void **state)
+{
+    static struct request r;
+
+    (void)state;
+    f.conf.batch.mode = SALVO_BATCH_MODE_LINGER;
+    f.conf.batch.linger_ns = 2 * MS;
+    f.conf.window = 1;
+    start();
+    for (int i = 0; i < 3; i++) {
+        submit(0, 50);
+        pass_ms(3);
+    }
+    assert_int_equal(f.lane.batches.count, 1);
+    assert_true(salvo_lane_next_ns(&f.lane, f.clock.mono_now_ns) > 100 * MS);
+    for (int i = 0; i < 3; i++) {
+        assert_true(any_request(&r));
+        answer(&r, 0);
+        turns(2);
+    }
+    expect(2, SALVO_OK, SALVO_STORED_YES, 1);
+}
+
 /* --- order ------------------------------------------------------------------------------------ */
 
 static void ordered_messages_go_one_at_a_time(void **state)
@@ -1143,6 +1167,7 @@ int main(void)
         LANE_TEST(a_refused_batch_is_taken_apart),
         LANE_TEST(a_batch_answer_is_shared_out),
         LANE_TEST(linger_gathers_until_due),
+        LANE_TEST(a_batch_that_cannot_go_lets_the_lane_sleep),
         LANE_TEST(ordered_messages_go_one_at_a_time),
         LANE_TEST(a_failed_shard_fails_alone),
         LANE_TEST(short_chunks_only_hold_up),
