@@ -115,6 +115,7 @@ struct salvo_lane {
     struct salvo_select select;
     struct salvo_batches batches;
     struct salvo_request_list waiting; /* may be sent as soon as a connection takes them */
+    uint32_t lined;                    /* requests in lines, behind others of their queue */
     struct salvo_random random;
     uint32_t *touched; /* brokers whose connection was written to this turn */
     uint32_t touched_count;

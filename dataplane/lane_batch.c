@@ -70,7 +70,7 @@ static bool lane_batch_to_line(struct salvo_lane *lane, struct salvo_batch *batc
     struct salvo_lane_payload payload = lane_batch_payload(batch, &single, &flag);
     struct salvo_request *request;
 
-    if (lane->inflight.free_count < 2)
+    if (lane->inflight.free_count < 2 || !lane_may_wait(lane))
         return false;
     request = lane_batch_request(lane, batch, single, flag);
     if (!salvo_lane_park(lane, request, payload.properties, payload.properties_size, payload.body,

@@ -45,6 +45,13 @@ static inline const struct salvo_route_topic *lane_topic(const struct salvo_lane
     return lane->route->topics[topic];
 }
 
+/* Whether one more request may wait, in the open or in a line: a quarter of them at most stand for
+ * something that may never come, the others keep moving. */
+static inline bool lane_may_wait(const struct salvo_lane *lane)
+{
+    return lane->waiting.count + lane->lined < lane->conf.requests_max / 4;
+}
+
 /* Frame bytes of a request: what its chunks are awaited for. */
 static inline uint32_t lane_request_size(const struct salvo_request *request)
 {

@@ -305,6 +305,7 @@ void salvo_lane_line_add(struct salvo_lane *lane, struct salvo_request *request)
     uint32_t index = salvo_inflight_index(&lane->inflight, request);
 
     request->flags |= SALVO_REQUEST_IN_LINE;
+    lane->lined++;
     request->next = SALVO_REQUEST_NONE;
     request->previous = line->tail;
     if (line->tail != SALVO_REQUEST_NONE)
@@ -321,6 +322,7 @@ void salvo_lane_line_remove(struct salvo_lane *lane, struct salvo_request *reque
 
     salvo_assert((request->flags & SALVO_REQUEST_IN_LINE) != 0);
     request->flags &= (uint16_t)~SALVO_REQUEST_IN_LINE;
+    lane->lined--;
     if (request->previous != SALVO_REQUEST_NONE)
         lane->inflight.requests[request->previous].next = request->next;
     else

@@ -122,6 +122,7 @@ static void lane_line_push_front(struct salvo_lane *lane, struct salvo_request *
     uint32_t index = salvo_inflight_index(&lane->inflight, request);
 
     request->flags |= SALVO_REQUEST_IN_LINE;
+    lane->lined++;
     request->previous = SALVO_REQUEST_NONE;
     request->next = line->head;
     if (line->head != SALVO_REQUEST_NONE)

@@ -1076,6 +1076,31 @@ static void a_failed_shard_fails_alone(void **state)
     }
 }
 
+/* A slow queue's line may not use up what every other queue needs. */
+static void a_long_line_does_not_stop_the_others(void **state)
+{
+    static struct request r;
+    uint32_t cookie;
+
+    (void)state;
+    start();
+    for (int i = 0; i < 200; i++)
+        submit_shard(0, 8);
+    turns(10);
+    {
+        struct salvo_msg *m = claim(1, 0, 40);
+
+        m->slot->flags |= SALVO_SLOT_PINNED;
+        m->slot->queue_index = 3;
+        cookie = commit(m);
+    }
+    turns(3);
+    assert_true(next_request(1, &r) && r.cookie == cookie);
+    answer(&r, 0);
+    turn();
+    expect(cookie, SALVO_OK, SALVO_STORED_YES, 1);
+}
+
 /* --- shortage and the end --------------------------------------------------------------------- */
 
 /* More than the chunks hold: nothing is lost, and all goes as answers and releases come. */
@@ -1170,6 +1195,7 @@ int main(void)
         LANE_TEST(a_batch_that_cannot_go_lets_the_lane_sleep),
         LANE_TEST(ordered_messages_go_one_at_a_time),
         LANE_TEST(a_failed_shard_fails_alone),
+        LANE_TEST(a_long_line_does_not_stop_the_others),
         LANE_TEST(short_chunks_only_hold_up),
         LANE_TEST(the_drain_gives_every_message_its_result),
         LANE_TEST(a_drain_of_nothing_is_done_at_once),
