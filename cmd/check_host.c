@@ -5,6 +5,7 @@
 #include "dataplane/net.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -40,7 +41,7 @@ static unsigned long long host_meminfo(const char *name)
         return 0;
     while (fgets(line, sizeof(line), file) != NULL) {
         if (strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':') {
-            sscanf(line + strlen(name) + 1, "%llu", &value);
+            value = strtoull(line + strlen(name) + 1, NULL, 10);
             break;
         }
     }

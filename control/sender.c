@@ -92,7 +92,7 @@ static int sender_cpu(const char *list, uint32_t index)
         list = strchr(list, ',');
         list = list == NULL ? NULL : list + 1;
     }
-    return list == NULL || *list == '\0' ? -1 : atoi(list);
+    return list == NULL || *list == '\0' ? -1 : (int)strtol(list, NULL, 10);
 }
 
 static void *sender_lane_run(void *arg)

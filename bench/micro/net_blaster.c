@@ -175,8 +175,8 @@ int main(int argc, char **argv)
         "write, 64 frames per call", "uring, 64 KB per turn", "epoll, 64 KB per turn",
         "uring, zero copy (turns itself off)", "write, 1 frame per call"};
     double rates[SALVO_ARRAY_LENGTH(names)][RUNS_MAX];
-    int64_t run_ns = (int64_t)((argc > 1 ? atof(argv[1]) : 0.5) * 1e9);
-    unsigned runs = argc > 2 ? (unsigned)SALVO_CLAMP(atoi(argv[2]), 1, RUNS_MAX) : 5;
+    int64_t run_ns = (int64_t)((argc > 1 ? strtod(argv[1], NULL) : 0.5) * 1e9);
+    unsigned runs = argc > 2 ? (unsigned)SALVO_CLAMP(strtol(argv[2], NULL, 10), 1, RUNS_MAX) : 5;
     socklen_t size = sizeof(sink_at.v4);
     pthread_t thread;
 

@@ -1,4 +1,5 @@
-/* Sends one message and prints where it went: the example of include/salvo.h, with its errors looked at.
+/* Sends one message and prints where it went: the example of include/salvo.h, with its errors
+ * looked at.
  *
  *   cc send_one.c $(pkg-config --cflags --libs salvo) && ./a.out 127.0.0.1:9876 TopicTest Hello */
 #include <salvo.h>

@@ -1,4 +1,4 @@
-"""The program from outside: help, mistakes, exit codes, reports, Ctrl-C; all against mock clusters."""
+"""The program from outside: help, mistakes, exit codes, reports, Ctrl-C; against mock clusters."""
 
 import json
 import os
@@ -20,6 +20,36 @@ def run(salvo_bin, *args, timeout=60, env=None, **options):
     return subprocess.run(
         [str(salvo_bin), *map(str, args)], timeout=timeout, capture_output=True, text=True,
         env=clean | (env or {}), **options)
+
+
+class Load:
+    """`salvo load` that runs until it is told to stop."""
+
+    def __init__(self, salvo_bin, *args):
+        self.process = subprocess.Popen(
+            [str(salvo_bin), "load", *map(str, args)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.err = ""
+
+    def until(self, pattern):
+        """Waits for a line of standard error."""
+        for line in self.process.stderr:
+            self.err += line
+            if re.search(pattern, line):
+                return
+        pytest.fail(f"ended without a line of '{pattern}': {self.err}")
+
+    def until_second(self, n):
+        """Waits for the live line of that second."""
+        self.until(rf"^ +{n} s ")
+
+    def stop(self, signals=1, timeout=20):
+        """Sends SIGINT so often; standard output and error of the whole run."""
+        for _ in range(signals):
+            self.process.send_signal(signal.SIGINT)
+        self.process.wait(timeout=timeout)
+        self.err += self.process.stderr.read()
+        return self.process.stdout.read(), self.err
 
 
 def late_only(report):
@@ -45,7 +75,8 @@ class Mock:
 
     def __init__(self, salvo_bin, *args):
         self.process = subprocess.Popen(
-            [str(salvo_bin), "mock", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            [str(salvo_bin), "mock", *args],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         match = re.fullmatch(r"nameserver (\S+:\d+)\n", line)
         assert match, line + self.process.stderr.read()
@@ -65,7 +96,7 @@ def mock(salvo_bin):
         made.stop()
 
 
-# --- help and mistakes -------------------------------------------------------------------------------
+# --- help and mistakes ---------------------------------------------------------------------------
 
 
 def test_help_and_version(salvo_bin):
@@ -147,7 +178,7 @@ def test_an_unknown_name_in_the_environment_is_an_error(salvo_bin):
     assert done.returncode == 2 and "SALVO_LINGERS_US" in done.stderr
 
 
-# --- load --------------------------------------------------------------------------------------------
+# --- load ----------------------------------------------------------------------------------------
 
 
 def test_closed_loop_by_count(salvo_bin, tmp_path):
@@ -193,26 +224,20 @@ def test_payload_topics_keys_tags_batches_and_compression(salvo_bin, tmp_path):
 
 def test_a_run_that_ends_in_its_warmup_is_invalid(salvo_bin, tmp_path):
     path = tmp_path / "report.json"
-    process = subprocess.Popen(
-        [str(salvo_bin), "load", "--rate", "100", "--warmup", "1h", "--json", str(path)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    time.sleep(1.5)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=20)
-    assert process.returncode == 2 and "INVALID" in out and "warm-up" in out
+    load = Load(salvo_bin, "--rate", "100", "--warmup", "1h", "--json", path)
+    load.until_second(1)
+    out, _ = load.stop()
+    assert load.process.returncode == 2 and "INVALID" in out and "warm-up" in out
     assert json.loads(path.read_text())["valid"] is False
 
 
 def test_ctrl_c_drains_and_reports(salvo_bin, tmp_path):
     path = tmp_path / "report.json"
-    process = subprocess.Popen(
-        [str(salvo_bin), "load", "--rate", "1k", "--duration", "1h", "--json", str(path)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(2.5)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    load = Load(salvo_bin, "--rate", "1k", "--duration", "1h", "--json", path)
+    load.until_second(2)
+    out, err = load.stop()
     report = json.loads(path.read_text())
-    assert late_only(report) or (process.returncode == 0 and report["valid"]), out
+    assert late_only(report) or (load.process.returncode == 0 and report["valid"]), out
     assert report["interrupted"] and report["planned"] == report["acked"] > 1000
     assert "interrupted" in out
     assert len(re.findall(r"^ +\d+ s .*p50 .*p99 .*p99\.9 .*max .*in flight", err, re.M)) >= 1
@@ -222,14 +247,10 @@ def test_a_second_ctrl_c_quits_at_once(salvo_bin):
     silent = Mock(salvo_bin)
     silent.process.send_signal(signal.SIGSTOP)
     try:
-        process = subprocess.Popen(
-            [str(salvo_bin), "load", "--nameserver", silent.address, "-D", "timeout_ms=60s"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        time.sleep(1)
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
-        assert process.returncode == 2
+        load = Load(salvo_bin, "--nameserver", silent.address, "-D", "timeout_ms=60s")
+        load.until("no answer within")
+        load.stop(signals=2, timeout=10)
+        assert load.process.returncode == 2
     finally:
         silent.process.send_signal(signal.SIGCONT)
         silent.stop()
@@ -239,7 +260,8 @@ def test_messages_that_fail_give_exit_code_1(salvo_bin, tmp_path):
     failing = Mock(salvo_bin, "--script", write_script(tmp_path))
     try:
         report = report_of(
-            salvo_bin, tmp_path, "--nameserver", failing.address, "--count", "1000", "--closed", "50",
+            salvo_bin, tmp_path,
+            "--nameserver", failing.address, "--count", "1000", "--closed", "50",
             "-D", "retries=0", code=1)
         assert report["valid"] and report["failed"] == 10 and report["errors"] == {"refused_13": 10}
         assert "refused_13" in report["error_texts"]
@@ -316,14 +338,15 @@ def test_environment_file_and_argument_in_this_order(salvo_bin, tmp_path):
     config.write_text("send:\n  retries: 7\n  timeout_ms: 9s\nlanes:\n  lanes: 2\n")
     env = {"SALVO_TIMEOUT_MS": "8s", "SALVO_LANES": "3"}
     path = tmp_path / "report.json"
-    done = run(salvo_bin, "load", "--count", "10", "--config", config, "-D", "lanes=1", "--json", path,
+    done = run(salvo_bin, "load", "--count", "10", "--config", config, "-D", "lanes=1",
+               "--json", path,
                env=env)
     assert done.returncode == 0, done.stderr
     options = json.loads(path.read_text())["settings"]["options"]
     assert (options["retries"], options["timeout_ms"], options["lanes"]) == ("7", "8s", "1")
 
 
-# --- mock, send, stat, check, frame ------------------------------------------------------------------
+# --- mock, send, stat, check, frame --------------------------------------------------------------
 
 
 def test_mock_takes_load_from_another_process(salvo_bin, tmp_path, mock):
@@ -349,7 +372,8 @@ def test_send_lines_from_standard_input(salvo_bin, mock):
 def test_send_a_file_with_key_tag_and_properties(salvo_bin, tmp_path, mock):
     path = tmp_path / "lines"
     path.write_text("a\nb\n")
-    done = run(salvo_bin, "send", "--topic", "T", "--nameserver", mock.address, "--key", "k1", "--key",
+    done = run(salvo_bin, "send", "--topic", "T", "--nameserver", mock.address,
+               "--key", "k1", "--key",
                "k2", "--tag", "red", "--property", "color=a=b", path)
     assert done.returncode == 0 and "2 read, 2 acknowledged" in done.stderr
 
@@ -378,24 +402,19 @@ def test_send_fails_when_the_cluster_does_not_answer(salvo_bin):
 
 def test_stat_shows_a_running_salvo(salvo_bin, tmp_path):
     path = tmp_path / "stat"
-    process = subprocess.Popen(
-        [str(salvo_bin), "load", "--rate", "1k", "--duration", "20s", "-D", f"stat_file={path}"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    load = Load(salvo_bin, "--rate", "1k", "--duration", "20s", "-D", f"stat_file={path}")
     try:
-        deadline = time.monotonic() + 10
-        while not path.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        time.sleep(1)
+        load.until_second(1)
         shown = json.loads(run(salvo_bin, "stat", "--json", path).stdout)
-        assert shown["alive"] and shown["pid"] == process.pid
+        assert shown["alive"] and shown["pid"] == load.process.pid
         assert shown["counters"]["lane_messages_good"] > 100
         assert "lane_messages_good" in run(salvo_bin, "stat", path).stdout
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=20)
+        load.stop()
 
 
-@pytest.mark.parametrize("content", [b"", b"x" * 100, b"\0" * 10000], ids=["empty", "text", "zeros"])
+@pytest.mark.parametrize("content", [b"", b"x" * 100, b"\0" * 10000],
+                         ids=["empty", "text", "zeros"])
 def test_stat_refuses_what_is_not_a_stat_file(salvo_bin, tmp_path, content):
     path = tmp_path / "no-stat"
     path.write_bytes(content)

@@ -21,8 +21,8 @@ SLEEPS = {
 ADDRESS = re.compile(r"\b(?:https?|ftp|git|ssh)://([\w.-]*\w)")
 PUBLIC_SITES = re.compile(
     r"(?:[\w-]+\.)*(?:apache\.org|w3\.org|rfc-editor\.org|ietf\.org|kernel\.org|dpdk\.org"
-    r"|github\.com|debian\.org|mesonbuild\.com|cmocka\.org|example|example\.(?:com|org|net)"
-    r"|localhost|invalid|test)|127\.0\.0\.1|0\.0\.0\.0")
+    r"|github\.com|github\.io|debian\.org|mesonbuild\.com|cmocka\.org|example"
+    r"|example\.(?:com|org|net)|localhost|invalid|test)|127\.0\.0\.1|0\.0\.0\.0")
 MACHINE_PATH = re.compile(r"(?<![\w./$}*-])/(?:work|root|home|Users|workspace|builds|opt)/[\w.$-]")
 
 

@@ -275,7 +275,7 @@ static int capture_read(struct capture *c, struct collected *collected,
     flow_name[0] = '\0';
     for (unsigned i = 0; i < pcap->flows_count; i++) {
         *ret_broken |= pcap->flows[i]->broken != NULL;
-        strcpy(flow_name, pcap->flows[i]->name);
+        snprintf(flow_name, FRAME_NAME_MAX, "%s", pcap->flows[i]->name);
     }
     frame_pcap_deinit(pcap);
     free(pcap);

@@ -6,31 +6,32 @@
 
 #include "tests/unit/unit.h"
 
-enum { SIZE_MAX_TEST = 10 };
+enum { SIZE_MAX_TEST = 10, OUT_MAX = 512 };
 
 /* What came of a text, as text: lines in brackets, "(empty)", "(long)". */
 static void read_all(const char *text, size_t size, size_t step, char *ret_out)
 {
     const uint8_t *line;
     struct lines lines;
-    size_t at = 0, line_size;
+    size_t at = 0, used = 0, line_size;
     int fds[2];
 
     assert_int_equal(pipe(fds), 0);
     assert_int_equal(lines_init(&lines, SIZE_MAX_TEST), 0);
-    *ret_out = '\0';
+    ret_out[0] = '\0';
     for (;;) {
         enum lines_code code = lines_next(&lines, &line, &line_size);
 
-        ret_out += strlen(ret_out);
+        used += strlen(ret_out + used);
         if (code == LINES_END)
             break;
         if (code == LINES_LINE)
-            sprintf(ret_out, "%d[%.*s]", (int)lines.number, (int)line_size, (const char *)line);
+            snprintf(ret_out + used, OUT_MAX - used, "%d[%.*s]", (int)lines.number, (int)line_size,
+                     (const char *)line);
         else if (code == LINES_EMPTY)
-            sprintf(ret_out, "%d(empty)", (int)lines.number);
+            snprintf(ret_out + used, OUT_MAX - used, "%d(empty)", (int)lines.number);
         else if (code == LINES_LONG)
-            sprintf(ret_out, "%d(long)", (int)lines.number);
+            snprintf(ret_out + used, OUT_MAX - used, "%d(long)", (int)lines.number);
         if (code != LINES_MORE)
             continue;
         if (at < size) {
@@ -69,7 +70,7 @@ static void lines_are_the_same_for_every_split(void **state)
 
     for (size_t i = 0; i < SALVO_ARRAY_LENGTH(cases); i++) {
         for (size_t step = 1; step <= 64; step++) {
-            char out[512];
+            char out[OUT_MAX];
 
             read_all(cases[i].text, strlen(cases[i].text), step, out);
             assert_string_equal(out, cases[i].expected);

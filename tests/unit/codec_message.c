@@ -4,6 +4,7 @@
 
 #include "codec/message.h"
 
+#include <stdio.h>
 #include <errno.h>
 
 #define BYTES(literal) (literal), sizeof(literal) - 1
@@ -56,10 +57,10 @@ static void properties_of_every_java_version_are_walked(void **state)
 
         memcpy(exact, cases[i].text, cases[i].size);
         while (salvo_property_next(exact, cases[i].size, &at, &name, &value)) {
-            strncat(seen, name.text, name.size);
-            strcat(seen, "=");
-            strncat(seen, value.text, value.size);
-            strcat(seen, ";");
+            size_t n = strlen(seen);
+
+            snprintf(seen + n, sizeof(seen) - n, "%.*s=%.*s;", (int)name.size, name.text,
+                     (int)value.size, value.text);
         }
         assert_string_equal(seen, cases[i].seen);
         free(exact);

@@ -256,10 +256,11 @@ static void the_generated_yaml_loads(void **state)
     salvo_config_write_yaml(to);
     fclose(to);
     plain = calloc(1, size + 1);
-    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"))
+    for (char *rest, *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest))
         if ((line[0] == '#' && line[1] != ' ') || strncmp(line, "#  ", 3) == 0)
             if (strncmp(line, "#  #", 4) != 0)
-                at += (size_t)sprintf(plain + at, "%s\n", line + 1);
+                at += (size_t)snprintf(plain + at, size + 1 - at, "%s\n", line + 1);
     assert_int_equal(load_text(plain), 0);
     salvo_config_init(&defaults);
     memset(config.sources, 0, sizeof(config.sources));

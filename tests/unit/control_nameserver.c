@@ -260,8 +260,8 @@ static void wanting_a_route_is_limited_in_rate(void **state)
 static void a_list_that_is_none_is_refused_with_the_remedy(void **state)
 {
     static const char *const lists[] = {
-        "",           ";",           "host",    "host:", ":9876", "host:0",
-        "host:99999", "http://h:80", "a:1,b:2", "a:1;b", "a b:1"};
+        "",        ";",     "host", "host:", ":9876", "host:0", "host:99999", "http://localhost:80",
+        "a:1,b:2", "a:1;b", "a b:1"};
     char error[256];
 
     for (size_t i = 0; i < SALVO_ARRAY_LENGTH(lists); i++) {

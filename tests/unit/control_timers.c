@@ -1,3 +1,4 @@
+/* Timers: periodic and one-shot work, driven by hand. */
 #include "tests/unit/unit.h"
 
 #include "control/timers.h"

@@ -416,8 +416,8 @@ final class Cases {
                  + "properties length not matched. msg body length limit 4194304B, msg properties "
                  + "length limit 32KB.", null);
         response("response-service-not-available", 14, "service not available now. It may be "
-                 + "caused by one of the following reasons: the broker's disk is full [CL:  0.95 CQ:  "
-                 + "0.95 INDEX:  0.95], messages are put to the slave, message store has been "
+                 + "caused by one of the following reasons: the broker's disk is full [CL:  0.95 "
+                 + "CQ:  0.95 INDEX:  0.95], messages are put to the slave, message store has been "
                  + "shut down, etc.", null);
         response("response-no-permission", 16, "the broker[10.1.2.4] sending message is forbidden",
                  null);
