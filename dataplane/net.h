@@ -15,8 +15,8 @@
  *   GONE  (once, last: nothing refers to the link any more; its number may be used again)
  *
  * A poll may report DATA, DOWN and GONE of a link at once, before the owner has acted on the first:
- * send() takes nothing and close() does nothing on a link whose GONE was reported, until the owner's
- * next connect() or poll().
+ * send() takes nothing and close() does nothing on a link whose GONE was reported, until the
+ * owner's next connect() or poll().
  *
  * Bytes taken by send() must stay untouched until a RELEASED event covers them, which can be long
  * after their answer came and also after DOWN. RELEASED comes in stream order. */

@@ -42,6 +42,10 @@ def test_a_program_without_cases_is_one():
     assert str(counting.tap("x", "fine\n", 0)) == "1 passed, 0 failed"
 
 
+def test_a_program_without_cases_that_counts_is_counted_so():
+    assert str(counting.tap("x", "b.pkt: wrong\n7 passed, 1 failed\n", 1)) == "7 passed, 1 failed"
+
+
 def row(**values):
     return json.dumps({"name": "x", "stdout": "", "stderr": "", "result": "OK",
                        "returncode": 0, **values}) + "\n"
@@ -78,6 +82,12 @@ def test_pytest_reports():
     ("tidy: 3 passed, 2 failed\n", 1, "3 passed, 2 failed"),
     ("3 passed, 1 failed, 2 skipped\n", 1, "3 passed, 1 failed, 2 skipped"),
     ("3 passed, 0 failed\n", 1, "3 passed, 1 failed"),
+    ("seeds 1 to 9: 8 passed, 1 failed\n", 1, "8 passed, 1 failed"),
+    ("12 inputs replayed, 0 failed\n", 0, "12 passed, 0 failed"),
+    ("40 seeds from 1, 107352 messages, 11.3 s (3.5 seeds a second), 2 failed\n", 1,
+     "38 passed, 2 failed"),
+    ("40 seeds from 1, 9 messages, 1.0 s (40.0 seeds a second), 0 failed, 8 cells of the table are"
+     " empty\n", 1, "40 passed, 1 failed"),
     ("3 passed, 0 failed\nand more\n", 0, "0 passed, 1 failed"),
     ("", 0, "0 passed, 1 failed"),
 ])

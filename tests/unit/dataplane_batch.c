@@ -1,6 +1,6 @@
 /* Open batches: who may share one, when one is full, and that closing one leaves the others as they
  * were. */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "dataplane/batch.h"
 #include "dataplane/route.h"

@@ -1,6 +1,6 @@
 /* The chunk pool: what is free, what a frame over several chunks holds, and how its bytes are read
  * back. */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "dataplane/chunk.h"
 

@@ -3,7 +3,7 @@
  * A fake net takes as much as it likes, keeps what it took and where it lies, and looks at it again
  * when it is released: bytes that changed meanwhile were freed or overwritten too early. The model
  * knows each frame, which bytes are holes, and what must have arrived. */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/random.h"
 #include "dataplane/conn.h"

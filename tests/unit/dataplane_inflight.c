@@ -1,6 +1,6 @@
 /* The inflight table: an opaque names one try of one request; free slots go round; the wheel gives
  * every deadline once, never early, and knows when to look next. */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/random.h"
 #include "dataplane/inflight.h"

@@ -1,5 +1,5 @@
 /* The rings and words between control and a lane. */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/cpu.h"
 #include "dataplane/lane_port.h"

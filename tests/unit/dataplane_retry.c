@@ -1,6 +1,6 @@
 /* The retry decision, whole: every way a try can end against everything that is left, and what the
  * protocol reference 7.1 says of each code. */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "codec/remoting.h"
 #include "dataplane/retry.h"

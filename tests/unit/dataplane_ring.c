@@ -1,6 +1,6 @@
 /* The ring against a plain counter: what comes out is what went in, in order, whatever the fill
  * level, the split and the place of the counters; alone and with a thread at each end. */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/cpu.h"
 #include "base/random.h"

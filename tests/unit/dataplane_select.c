@@ -1,6 +1,6 @@
 /* Queue choice: the passes, what stands in the way of a connection, and that round robin is fair.
  */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "dataplane/select.h"
 

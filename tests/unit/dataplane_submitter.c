@@ -1,6 +1,6 @@
 /* A submitter and its two rings: what claim refuses, what lies in a slot, and that whoever sleeps
  * on the file descriptor is woken. */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/cpu.h"
 #include "base/random.h"
