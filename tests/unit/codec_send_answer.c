@@ -75,6 +75,19 @@ static void an_answer_may_lack_nearly_everything(void **state)
     assert_null(answer.remark.text);
 }
 
+/* Whose answer it is, if anyone's, is for the reader to decide: nothing is masked. */
+static void flags_and_opaque_are_given_as_they_come(void **state)
+{
+    struct salvo_send_answer answer;
+
+    assert_int_equal(read_json("{\"code\":0,\"flag\":3,\"opaque\":-2147483648}", &answer), 0);
+    assert_int_equal(answer.flag, SALVO_REMOTING_RESPONSE | SALVO_REMOTING_ONEWAY);
+    assert_int_equal(answer.opaque, INT32_MIN);
+    assert_int_equal(read_json("{\"code\":310,\"flag\":0,\"opaque\":2147483647}", &answer), 0);
+    assert_int_equal(answer.flag, 0);
+    assert_int_equal(answer.opaque, INT32_MAX);
+}
+
 static void only_false_turns_the_trace_off(void **state)
 {
     static const struct {
@@ -290,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_example_answer_is_read_in_both_forms),
         cmocka_unit_test(an_answer_may_lack_nearly_everything),
+        cmocka_unit_test(flags_and_opaque_are_given_as_they_come),
         cmocka_unit_test(only_false_turns_the_trace_off),
         cmocka_unit_test(an_offset_that_is_no_number_is_no_offset),
         cmocka_unit_test(json_variants_read_as_the_general_reader_reads_them),
