@@ -258,13 +258,19 @@ static const struct salvo_result_slot *submitter_arm(struct salvo_submitter *s)
 {
     uint32_t expected = SALVO_SUBMITTER_ARMED;
     const struct salvo_result_slot *result;
+    uint32_t armed;
     uint32_t size;
+    ssize_t got;
     uint64_t n;
 
     /* Acquire: pairs with the release of UNARMED: the lane's write is seen by our read. */
-    if (atomic_load_explicit(&s->armed, memory_order_acquire) != SALVO_SUBMITTER_UNARMED)
-        return NULL; /* armed already; or ringing, and the descriptor is about to be readable */
-    (void)!read(s->event_fd, &n, sizeof(n));
+    armed = atomic_load_explicit(&s->armed, memory_order_acquire);
+    if (armed == SALVO_SUBMITTER_ARMED)
+        return NULL;
+    got = read(s->event_fd, &n, sizeof(n));
+    if (armed == SALVO_SUBMITTER_RINGING && got < 0)
+        return NULL; /* the descriptor is about to be readable: then */
+    /* Over RINGING too: the write is over, and the lane's end of it leaves ARMED alone. */
     atomic_store_explicit(&s->armed, SALVO_SUBMITTER_ARMED, memory_order_relaxed);
     /* Our store of armed before our load of the ring's tail; pairs with the fence in
      * salvo_submitter_results_publish. */
@@ -341,6 +347,9 @@ void salvo_submitter_results_publish(struct salvo_submitter *s)
                                                  memory_order_relaxed, memory_order_relaxed))
         return;
     (void)!write(s->event_fd, &one, sizeof(one));
-    /* Release: pairs with the acquire in submitter_arm: empty it after this write. */
-    atomic_store_explicit(&s->armed, SALVO_SUBMITTER_UNARMED, memory_order_release);
+    /* Release: pairs with the acquire in submitter_arm: empty it after this write. Fails when the
+     * submitting thread was woken by the write already and has armed anew. */
+    expected = SALVO_SUBMITTER_RINGING;
+    atomic_compare_exchange_strong_explicit(&s->armed, &expected, SALVO_SUBMITTER_UNARMED,
+                                            memory_order_release, memory_order_relaxed);
 }

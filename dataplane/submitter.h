@@ -96,7 +96,7 @@ enum salvo_submitter_state {
 enum salvo_submitter_armed {
     SALVO_SUBMITTER_UNARMED = 0,
     SALVO_SUBMITTER_ARMED,   /* submitting thread: found no results */
-    SALVO_SUBMITTER_RINGING, /* lane: about to write; then UNARMED */
+    SALVO_SUBMITTER_RINGING, /* lane: about to write, or has just written; then UNARMED */
 };
 
 struct salvo_submitter_conf {

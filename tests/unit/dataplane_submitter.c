@@ -473,10 +473,10 @@ static void a_late_ring_does_not_keep_the_descriptor_readable(void **state)
     assert_null(salvo_submitter_result(&f.s));
     assert_int_equal(atomic_load(&f.s.armed), SALVO_SUBMITTER_RINGING); /* not armed anew */
     assert_int_equal(write(f.s.event_fd, &one, 8), 8);
-    atomic_store(&f.s.armed, SALVO_SUBMITTER_UNARMED);
     assert_true(readable());
-    assert_null(salvo_submitter_result(&f.s));
+    assert_null(salvo_submitter_result(&f.s)); /* the lane is held up behind the write, too */
     assert_false(readable());
+    assert_int_equal(atomic_load(&f.s.armed), SALVO_SUBMITTER_ARMED);
 }
 
 /* --- two threads ------------------------------------------------------------------------------ */
@@ -554,7 +554,7 @@ static void no_wake_up_is_lost(void **state)
     salvo_thread_join(lane);
     print_message("%llu sleeps, %llu of them after a poll that found nothing\n",
                   (unsigned long long)sleeps, (unsigned long long)empty);
-    assert_true(sleeps > 100);
+    assert_in_range(sleeps, 100, WAKE_ROUNDS + 1); /* one for each publish at most */
 }
 
 int main(void)
