@@ -2,7 +2,9 @@
 #include "control/plan.h"
 
 #include "base/error.h"
+#include "codec/message.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -135,6 +137,51 @@ static int plan_submitter(const struct salvo_config *config, struct salvo_plan *
     return 0;
 }
 
+/* Numbers of at most four digits with single commas between them, or nothing. */
+static int plan_check_cpus(const char *name, const char *list, char *ret_error)
+{
+    size_t size = strlen(list);
+
+    for (size_t i = 0; i < size; i++) {
+        bool edge = i == 0 || i == size - 1 || list[i - 1] == ',';
+
+        if (list[i] >= '0' && list[i] <= '9' && (i < 4 || strspn(list + i - 4, "0123456789") < 5))
+            continue;
+        if (list[i] == ',' && !edge)
+            continue;
+        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
+                 "%s is \"%s\": write CPU numbers with single commas between them, as in 2,3", name,
+                 list);
+        return salvo_raise(-EINVAL);
+    }
+    return 0;
+}
+
+/* Text that means something beyond its length. */
+static int plan_check_texts(const struct salvo_config *config, char *ret_error)
+{
+    uint8_t ip[16];
+    int refusal = salvo_group_check(config->group, strlen(config->group));
+    int r;
+
+    if (refusal != 0) {
+        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
+                 "group \"%s\": %s; choose another, of at most 120 letters, digits, %%, _, - and |",
+                 config->group, salvo_refusal_text(refusal));
+        return salvo_raise(-EINVAL);
+    }
+    if (config->client_ip[0] != '\0' && inet_pton(AF_INET, config->client_ip, ip) != 1 &&
+        inet_pton(AF_INET6, config->client_ip, ip) != 1) {
+        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
+                 "client_ip \"%s\" is no IPv4 or IPv6 address: write one as in 10.0.0.1, or leave it "
+                 "empty to have one chosen",
+                 config->client_ip);
+        return salvo_raise(-EINVAL);
+    }
+    r = plan_check_cpus("lane_cpus", config->lane_cpus, ret_error);
+    return r ? r : plan_check_cpus("control_cpu", config->control_cpu, ret_error);
+}
+
 int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_plan,
                     char ret_error[SALVO_CONFIG_ERROR_MAX])
 {
@@ -148,7 +195,17 @@ int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_pl
                  config->try_timeout_ms, config->timeout_ms);
         return salvo_raise(-EINVAL);
     }
-    r = plan_lane(config, &plan, ret_error);
+    if (config->batch == SALVO_BATCH_LINGER &&
+        config->linger_us >= config->timeout_ms * 1000) {
+        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
+                 "linger_us (%" PRId64 ") is as long as timeout_ms (%" PRId64
+                 "), and time would be up before a batch goes: lower it, or raise timeout_ms",
+                 config->linger_us, config->timeout_ms);
+        return salvo_raise(-EINVAL);
+    }
+    r = plan_check_texts(config, ret_error);
+    if (r == 0)
+        r = plan_lane(config, &plan, ret_error);
     if (r == 0)
         r = plan_submitter(config, &plan, ret_error);
     if (r)

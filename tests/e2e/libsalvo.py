@@ -101,7 +101,7 @@ def path():
 
 def load(library=None):
     """The library with every function's types set; the process keeps one copy of it."""
-    lib = ctypes.CDLL(str(library or path()))
+    lib = ctypes.CDLL(str(library or path()), use_errno=True)
     for name, (returns, takes) in FUNCTIONS.items():
         function = getattr(lib, name)
         function.restype = returns
@@ -186,7 +186,7 @@ class Submitter:
         self.lib = sender.lib
         self.pointer = self.lib.salvo_submitter_open(sender.pointer)
         if not self.pointer:
-            raise SalvoError(-ctypes.get_errno() or -errno.ENOSPC, "no submitter is free")
+            raise SalvoError(-ctypes.get_errno(), "no submitter is free")
         self.sent = {}
         self.done = []
         self._next = 1
@@ -335,7 +335,7 @@ class Sender(Submitter):
         if name not in self.topics:
             found = self.lib.salvo_topic_open(self.sender_pointer, name.encode())
             if not found:
-                raise SalvoError(-errno.EINVAL, f"topic {name}")
+                raise SalvoError(-ctypes.get_errno(), f"topic {name}")
             self.topics[name] = found
         return self.topics[name]
 

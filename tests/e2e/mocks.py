@@ -1,0 +1,42 @@
+"""`salvo mock` as a process of its own, and fixtures that need no Java."""
+
+import ctypes
+import re
+import signal
+import subprocess
+
+
+def die_with_parent():
+    """In the child: SIGKILL when the test process dies (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+class Mock:
+    """with Mock(salvo_bin, "--brokers", 2) as mock: ... mock.address"""
+
+    def __init__(self, salvo_bin, *args):
+        self.process = subprocess.Popen(
+            [str(salvo_bin), "mock", *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, preexec_fn=die_with_parent)
+        line = self.process.stdout.readline()
+        match = re.fullmatch(r"nameserver (\S+:\d+)\n", line)
+        assert match, line + self.process.stderr.read()
+        self.address = match[1]
+
+    def hurt(self, number):
+        self.process.send_signal(number)
+
+    def stop(self, by=signal.SIGINT):
+        """What it printed at its end."""
+        if self.process.poll() is not None:
+            return ""
+        self.process.send_signal(by)
+        out, _ = self.process.communicate(timeout=60)
+        return out
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.process.send_signal(signal.SIGCONT)
+        self.stop()
