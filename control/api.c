@@ -369,7 +369,7 @@ int salvo_poll(salvo_submitter *s, salvo_result_fn *each, void *arg, int results
 
 int salvo_fd(salvo_submitter *s)
 {
-    return s->event_fd;
+    return salvo_submitter_fd(s);
 }
 
 uint64_t salvo_out(const salvo_submitter *s)

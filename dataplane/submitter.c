@@ -91,6 +91,7 @@ bool salvo_submitter_take(struct salvo_submitter *s, struct salvo_lane_port *por
     atomic_store_explicit(&s->details_polled, 0, memory_order_relaxed);
     atomic_store_explicit(&s->armed, SALVO_SUBMITTER_UNARMED, memory_order_relaxed);
     s->results_dirty = false;
+    s->event_fd_wanted = false;
     s->wall_read_ns = INT64_MIN / 2;
     s->msg = (struct salvo_msg){.submitter = s};
     atomic_store_explicit(&s->lane_index, port->lane_index, memory_order_relaxed);
@@ -287,10 +288,23 @@ const struct salvo_result_slot *salvo_submitter_result(struct salvo_submitter *s
     uint32_t size;
     const struct salvo_result_slot *result = salvo_ring_peek(&s->results, &size);
 
-    if (result == NULL)
+    if (result == NULL && s->event_fd_wanted)
         result = submitter_arm(s);
     salvo_assert(result == NULL || s->polled < s->committed);
     return result;
+}
+
+int salvo_submitter_fd(struct salvo_submitter *s)
+{
+    static const uint64_t one = 1;
+
+    if (SALVO_LIKELY(s->event_fd_wanted))
+        return s->event_fd;
+    /* The poll before did not arm it: now, and when a result has come since, it is readable. */
+    s->event_fd_wanted = true;
+    if (submitter_arm(s) != NULL)
+        (void)!write(s->event_fd, &one, sizeof(one));
+    return s->event_fd;
 }
 
 void salvo_submitter_result_done(struct salvo_submitter *s, const struct salvo_result_slot *result)

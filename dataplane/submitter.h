@@ -148,6 +148,7 @@ struct salvo_submitter {
     uint64_t polled;
     int64_t wall_ms; /* wall clock when mono stood at wall_read_ns: read anew every millisecond */
     int64_t wall_read_ns;
+    bool event_fd_wanted; /* somebody asked for the descriptor: it is armed from then on */
     _Atomic(uint32_t) *draining; /* the sender's: inputs are closed */
 
     /* both: one producer, one consumer each */
@@ -186,10 +187,14 @@ int salvo_submitter_commit(struct salvo_msg *m, size_t size, uint64_t cookie);
 void salvo_submitter_abort(struct salvo_msg *m);
 int salvo_submitter_set_property(struct salvo_msg *m, const char *name, const char *value,
                                  bool reserved_too);
-/* The result at the front, or NULL (and the file descriptor is armed). Ends with _result_done. */
+/* The result at the front, or NULL (and the file descriptor, once asked for, is armed). Ends with
+ * _result_done. */
 const struct salvo_result_slot *salvo_submitter_result(struct salvo_submitter *s);
 void salvo_submitter_result_done(struct salvo_submitter *s, const struct salvo_result_slot *result);
 void salvo_submitter_results_release(struct salvo_submitter *s);
+/* The descriptor, armed. Who never asks does not pay for it: two system calls each time the results
+ * run out. */
+int salvo_submitter_fd(struct salvo_submitter *s);
 
 /* --- lane ------------------------------------------------------------------------------------- */
 

@@ -426,7 +426,7 @@ static void details_come_back_when_they_were_polled(void **state)
 
 static bool readable(void)
 {
-    struct pollfd fd = {.fd = f.s.event_fd, .events = POLLIN};
+    struct pollfd fd = {.fd = salvo_submitter_fd(&f.s), .events = POLLIN};
 
     return poll(&fd, 1, 0) == 1;
 }
@@ -442,7 +442,8 @@ static void the_descriptor_follows_the_results(void **state)
     lane_slot();
     lane_result(1, NULL);
     salvo_submitter_results_publish(&f.s);
-    assert_false(readable()); /* nobody asked */
+    assert_int_equal(poll(&(struct pollfd){.fd = f.s.event_fd, .events = POLLIN}, 1, 0), 0);
+    assert_true(readable()); /* nobody had asked before */
     poll_one();
     assert_null(salvo_submitter_result(&f.s)); /* now somebody does */
     assert_false(readable());
@@ -455,6 +456,30 @@ static void the_descriptor_follows_the_results(void **state)
     assert_false(readable());
 }
 
+/* Who polls without ever asking for the descriptor costs neither side a system call; the first to
+ * ask finds it readable when a result waits, and armed when none does. */
+static void a_descriptor_that_nobody_asked_for_is_not_rung(void **state)
+{
+    (void)state;
+    init();
+    submit(1, 1, 1);
+    submit(1, 1, 2);
+    lane_slot();
+    lane_slot();
+    assert_null(salvo_submitter_result(&f.s));
+    assert_int_equal(atomic_load(&f.s.armed), SALVO_SUBMITTER_UNARMED);
+    lane_result(1, NULL);
+    salvo_submitter_results_publish(&f.s);
+    assert_int_equal(poll(&(struct pollfd){.fd = f.s.event_fd, .events = POLLIN}, 1, 0), 0);
+    assert_true(readable());
+    assert_int_equal(poll_one(), 1);
+    assert_null(salvo_submitter_result(&f.s));
+    assert_false(readable());
+    lane_result(2, NULL);
+    salvo_submitter_results_publish(&f.s);
+    assert_true(readable());
+}
+
 /* The lane is held up between its decision to ring and the write. What it would ring for is polled
  * meanwhile; the write that comes late is a wake-up for nothing, once, and not for ever. */
 static void a_late_ring_does_not_keep_the_descriptor_readable(void **state)
@@ -465,6 +490,7 @@ static void a_late_ring_does_not_keep_the_descriptor_readable(void **state)
     init();
     submit(1, 1, 1);
     lane_slot();
+    salvo_submitter_fd(&f.s);
     assert_null(salvo_submitter_result(&f.s)); /* armed */
     lane_result(1, NULL);
     salvo_ring_publish(&f.s.results);
@@ -528,6 +554,7 @@ static void no_wake_up_is_lost(void **state)
     (void)state;
     init_with(SALVO_COMPRESS_NONE, SALVO_MIB(1), 8);
     f.s.conf.clock = salvo_clock_system();
+    salvo_submitter_fd(&f.s);
     assert_int_equal(salvo_thread_start(&lane, "lane", wake_lane, NULL), 0);
     while (polled < WAKE_ROUNDS) {
         const struct salvo_result_slot *result;
@@ -572,6 +599,7 @@ int main(void)
         cmocka_unit_test_teardown(a_full_results_ring_still_takes_every_result, teardown),
         cmocka_unit_test_teardown(details_come_back_when_they_were_polled, teardown),
         cmocka_unit_test_teardown(the_descriptor_follows_the_results, teardown),
+        cmocka_unit_test_teardown(a_descriptor_that_nobody_asked_for_is_not_rung, teardown),
         cmocka_unit_test_teardown(a_late_ring_does_not_keep_the_descriptor_readable, teardown),
         cmocka_unit_test_teardown(no_wake_up_is_lost, teardown),
     };
