@@ -9,8 +9,13 @@
 #include <string.h>
 
 /* Messages between two looks at results and stop flag: short enough to keep the lane's results ring
- * moving, long enough that the looks cost nothing. */
-#define LOAD_BURST_MAX 32u
+ * moving, long enough that the looks cost nothing. In caller mode this is also what a turn of the
+ * lane finds, and so what it can hand to the network at once: as many as it takes in one. */
+#define LOAD_BURST_MAX        32u
+#define LOAD_BURST_CALLER_MAX 256u
+/* Closed loop: messages that share a reading of the clock, taken before the first of them. Their
+ * latency is said some microseconds too long, never too short. */
+#define LOAD_CLOCK_SHARED 16u
 
 static uint64_t load_lane_busy_ns(const struct salvo_load *load)
 {
@@ -124,11 +129,12 @@ static void load_note_commit(struct salvo_load *load, int64_t from_ns, int64_t n
         load_note_schedule(load, from_ns, now_ns);
 }
 
-/* Submits message load->next. 0; enum salvo_busy: no room; negative: the generator gave up. */
-static int load_submit_one(struct salvo_load *load)
+/* Submits message load->next, at some time since now_ns. 0; enum salvo_busy: no room; negative: the
+ * generator gave up. */
+static int load_submit_one(struct salvo_load *load, int64_t now_ns)
 {
     const struct salvo_load_conf *conf = load->conf;
-    int64_t now_ns, from_ns;
+    int64_t from_ns;
     salvo_msg *m;
     int r = load_claim(load, &m);
 
@@ -140,8 +146,11 @@ static int load_submit_one(struct salvo_load *load)
         salvo_abort(m);
         return load_give_up(load, "the sender refused a key or a tag");
     }
-    now_ns = salvo_clock_mono_ns(load->clock);
-    from_ns = conf->rate > 0 ? load_due_ns(load, load->next) : now_ns;
+    from_ns = now_ns;
+    if (conf->rate > 0) {
+        now_ns = salvo_clock_mono_ns(load->clock);
+        from_ns = load_due_ns(load, load->next);
+    }
     r = salvo_commit(m, load->draw.size, (uint64_t)(from_ns - load->start_ns));
     salvo_assert(r == 0);
     load_note_commit(load, from_ns, now_ns);
@@ -157,6 +166,7 @@ static int load_submit_one(struct salvo_load *load)
 static int load_submit(struct salvo_load *load, int64_t now_ns)
 {
     const struct salvo_load_conf *conf = load->conf;
+    unsigned burst = conf->caller ? LOAD_BURST_CALLER_MAX : LOAD_BURST_MAX;
     uint64_t limit = load->target;
     unsigned n;
 
@@ -165,10 +175,12 @@ static int load_submit(struct salvo_load *load, int64_t now_ns)
         if (load->next == limit && load->full_since_ns == 0)
             load->backlogged = false;
     }
-    for (n = 0; n < LOAD_BURST_MAX && load->next < limit; n++) {
+    for (n = 0; n < burst && load->next < limit; n++) {
         if (conf->rate <= 0 && conf->window != 0 && load->out >= conf->window)
             break;
-        if (load_submit_one(load)) {
+        if (n % LOAD_CLOCK_SHARED == 0)
+            now_ns = salvo_clock_mono_ns(load->clock);
+        if (load_submit_one(load, now_ns)) {
             load_note_room(load, now_ns, load->result->trouble != NULL);
             break;
         }
