@@ -134,13 +134,13 @@ static void sim_plan_make(struct sim *sim)
 static void sim_set_chunks(struct sim *sim, salvo_conf *conf, bool json, uint32_t batch_bytes)
 {
     uint32_t chunk = 4096u << sim_below(sim, 5);
-    uint32_t frame = (uint32_t)SALVO_SEND_TEMPLATE_SIZE_MAX + 33000u * (json ? 6 : 1) +
+    uint32_t frame = (uint32_t)SALVO_SEND_TEMPLATE_SIZE_MAX + (SALVO_PROPERTIES_SIZE_MAX + 256u) * (json ? 6 : 1) +
                      SALVO_MAX(sim->plan.body_max, batch_bytes) + 64;
     uint32_t frame_chunks = (frame + chunk - 1) / chunk + 1;
-    uint32_t least = 3 * frame_chunks + 1;
+    uint32_t least = SALVO_MAX(SALVO_MAX(frame_chunks + 1, 8u) + 2 * frame_chunks, 17u);
 
     sim_set(sim, conf, "chunk_bytes", "%u", chunk);
-    sim_set(sim, conf, "retry_chunks", "%u", sim_between(sim, 1, SALVO_MIN(least / 2 - 1, 8u)));
+    sim_set(sim, conf, "retry_chunks", "%u", sim_between(sim, 1, 8));
     sim_set(sim, conf, "chunks_max", "%u",
             sim_chance(sim, 500) ? least + (uint32_t)sim_below(sim, 4) : 2 * least + 16);
 }
