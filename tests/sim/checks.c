@@ -145,6 +145,9 @@ static void check_result(struct sim *sim, uint32_t number, int64_t ring_until_ns
                  salvo_code_name(m->code));
     if (m->copies > (uint32_t)SALVO_MAX(m->tries, 0))
         sim_fail(sim, "message %u: %u copies of %d tries", number, m->copies, m->tries);
+    if (m->tries == 0 && (m->code == SALVO_REFUSED || m->stored != SALVO_STORED_NO))
+        sim_fail(sim, "message %u: %s (broker code %d) of no try", number, salvo_code_name(m->code),
+                 m->broker_code);
     if (m->tries > sim->plan.tries_max)
         sim_fail(sim, "message %u: %d tries, %d allowed", number, m->tries, sim->plan.tries_max);
     if (m->stored == SALVO_STORED_YES && !m->offset_found)

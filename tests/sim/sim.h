@@ -20,6 +20,7 @@
 #include <stdio.h>
 
 #define SIM_BROKERS_MAX    3u
+#define SIM_SENDER_BROKERS 6u /* brokers_max of the sender */
 #define SIM_TOPICS         4u
 #define SIM_SUBMITTERS_MAX 3u
 #define SIM_SHARDS         12u
@@ -199,6 +200,7 @@ struct sim {
     salvo_submitter *submitters[SIM_SUBMITTERS_MAX];
     struct sim_watch watches[2];
     uint32_t rests; /* turns without work in a row */
+    int64_t draining_since_ns[2][SIM_SENDER_BROKERS];
     uint64_t turns;
 
     struct sim_message *messages;

@@ -17,6 +17,8 @@
 /* Nothing to do: looks again after this at the latest, with doubling steps up to it. */
 #define SIM_REST_NS_MIN (10 * SALVO_NS_PER_US)
 #define SIM_REST_NS_MAX (4 * SALVO_NS_PER_MS)
+/* From the last answer on a connection that drains to its close. */
+#define SIM_DRAINING_NS_MAX (20 * SALVO_NS_PER_MS)
 /* More turns than this and the run does not get anywhere. */
 #define SIM_TURNS_MAX 4000000u
 
@@ -137,7 +139,7 @@ static void sim_set_chunks(struct sim *sim, salvo_conf *conf, bool json, uint32_
     uint32_t frame = (uint32_t)SALVO_SEND_TEMPLATE_SIZE_MAX + (SALVO_PROPERTIES_SIZE_MAX + 256u) * (json ? 6 : 1) +
                      SALVO_MAX(sim->plan.body_max, batch_bytes) + 64;
     uint32_t frame_chunks = (frame + chunk - 1) / chunk + 1;
-    uint32_t least = SALVO_MAX(SALVO_MAX(frame_chunks + 1, 8u) + 2 * frame_chunks, 17u);
+    uint32_t least = SALVO_MAX(SALVO_MAX(frame_chunks + 1, 8u) + 2 * frame_chunks, 18u);
 
     sim_set(sim, conf, "chunk_bytes", "%u", chunk);
     sim_set(sim, conf, "retry_chunks", "%u", sim_between(sim, 1, 8));
@@ -188,7 +190,7 @@ static void sim_set_limits(struct sim *sim, salvo_conf *conf)
             sim_chance(sim, 300) ? sim_between(sim, 1, 40) : 600);
     sim_set(sim, conf, "submitters_max", "%u", SIM_SUBMITTERS_MAX);
     sim_set(sim, conf, "topics_max", "%u", 8u);
-    sim_set(sim, conf, "brokers_max", "%u", 6u);
+    sim_set(sim, conf, "brokers_max", "%u", SIM_SENDER_BROKERS);
     sim_set(sim, conf, "queues_max", "%u", 256u);
     sim_set(sim, conf, "huge_pages", "false");
 }
@@ -375,6 +377,29 @@ static void sim_step(struct sim *sim, int work, int64_t until_ns)
     salvo_sim_world_advance(sim->world, next_ns);
 }
 
+/* A connection that is to be closed when nothing is in flight is closed when nothing is. */
+static void sim_look_at_conns(struct sim *sim)
+{
+    struct salvo_sender *sender = salvo_sender_of(sim->sender);
+
+    for (uint32_t i = 0; i < sender->lanes_count; i++) {
+        for (uint32_t k = 0; k < SIM_SENDER_BROKERS; k++) {
+            const struct salvo_conn *conn = &sender->lanes[i]->conns[k];
+            int64_t *since_ns = &sim->draining_since_ns[i][k];
+
+            if (conn->state != SALVO_CONN_UP || !conn->draining || conn->closing ||
+                conn->inflight != 0)
+                *since_ns = 0;
+            else if (*since_ns == 0)
+                *since_ns = sim_now(sim);
+            else if (sim_now(sim) - *since_ns > SIM_DRAINING_NS_MAX) {
+                sim_fail(sim, "lane %u: the connection to broker %u is drained and not closed", i, k);
+                *since_ns = INT64_MAX;
+            }
+        }
+    }
+}
+
 static void sim_turn(struct sim *sim)
 {
     int work;
@@ -384,6 +409,7 @@ static void sim_turn(struct sim *sim)
     work = salvo_do_work(sim->sender);
     work += salvo_mock_do_work(sim->mock);
     sim_load_poll(sim);
+    sim_look_at_conns(sim);
     sim_step(sim, work, salvo_sender_next_ns(salvo_sender_of(sim->sender)));
 }
 
