@@ -377,7 +377,8 @@ static void sim_step(struct sim *sim, int work, int64_t until_ns)
     salvo_sim_world_advance(sim->world, next_ns);
 }
 
-/* A connection that is to be closed when nothing is in flight is closed when nothing is. */
+/* A connection that is to be closed when nothing is in flight is closed when nothing is; and no more
+ * is in flight than its window allows, but for a heartbeat. */
 static void sim_look_at_conns(struct sim *sim)
 {
     struct salvo_sender *sender = salvo_sender_of(sim->sender);
@@ -387,6 +388,9 @@ static void sim_look_at_conns(struct sim *sim)
             const struct salvo_conn *conn = &sender->lanes[i]->conns[k];
             int64_t *since_ns = &sim->draining_since_ns[i][k];
 
+            if (conn->inflight > conn->window_max + 1)
+                sim_fail(sim, "lane %u: %u requests in flight to broker %u, %u allowed", i,
+                         conn->inflight, k, conn->window_max);
             if (conn->state != SALVO_CONN_UP || !conn->draining || conn->closing ||
                 conn->inflight != 0)
                 *since_ns = 0;
