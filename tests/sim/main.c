@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define MAIN_JOBS_MAX       64
-#define MAIN_SEED_SECONDS   120 /* a seed that takes longer hangs */
+#define MAIN_SEED_SECONDS   40 /* a seed that takes longer hangs */
 #define MAIN_SEEDS_PER_WORK 50  /* then the process is made anew */
 
 struct main_options {
