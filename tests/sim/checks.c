@@ -213,6 +213,26 @@ static void check_earlier_failed(struct sim *sim)
     }
 }
 
+/* Neither side saw nonsense but where the harness made it. */
+static void check_frames(struct sim *sim)
+{
+    struct salvo_mock_stats stats;
+    uint64_t bad = 0;
+    uint64_t lies = 0;
+
+    for (uint32_t i = 0; i < sim->plan.lanes; i++)
+        lies += sim->watches[i].lies_made;
+    if (salvo_counter_value(sim->sender, "lane_frames_bad", &bad) != 0)
+        salvo_unreachable();
+    if (bad > lies)
+        sim_fail(sim, "%llu frames made no sense to the sender, %llu were made so",
+                 (unsigned long long)bad, (unsigned long long)lies);
+    salvo_mock_stats(sim->mock, &stats);
+    if (stats.connections_bad != 0)
+        sim_fail(sim, "%llu connections were closed for a frame of the sender's that makes no sense",
+                 (unsigned long long)stats.connections_bad);
+}
+
 void sim_checks(struct sim *sim)
 {
     /* A message behind others in its ring is seen when their time is up, not before. */
@@ -226,6 +246,7 @@ void sim_checks(struct sim *sim)
         ring_until_ns[m->submitter] =
             SALVO_MAX(ring_until_ns[m->submitter], m->commit_ns + m->budget_ns);
     }
+    check_frames(sim);
     check_order(sim);
     check_earlier_failed(sim);
 }

@@ -165,6 +165,32 @@ static void fault_step(struct sim *sim, const struct sim_fault *fault, struct sa
         salvo_unreachable();
 }
 
+/* A batch that is stored without an answer, then refused, then refused item by item: its messages may
+ * be stored all the same. On every broker, since a retry goes elsewhere. */
+static void fault_batch_story(struct sim *sim)
+{
+    struct salvo_mock_fault step = {.kind = SALVO_MOCK_FAULT_DROP,
+                                    .host = SALVO_MOCK_ALL,
+                                    .request = SALVO_REQUEST_SEND_BATCH_MESSAGE,
+                                    .stored = true,
+                                    .count = sim_between(sim, 1, 6)};
+    int r = salvo_mock_fault_add(sim->mock, &step);
+
+    step = (struct salvo_mock_fault){.kind = SALVO_MOCK_FAULT_CODE,
+                                     .host = SALVO_MOCK_ALL,
+                                     .request = SALVO_REQUEST_SEND_BATCH_MESSAGE,
+                                     .code = 13,
+                                     .count = sim_between(sim, 1, 6)};
+    r |= salvo_mock_fault_add(sim->mock, &step);
+    step = (struct salvo_mock_fault){.kind = SALVO_MOCK_FAULT_CODE,
+                                     .host = SALVO_MOCK_ALL,
+                                     .request = SALVO_REQUEST_SEND_MESSAGE_V2,
+                                     .code = 208,
+                                     .count = sim_between(sim, 1, 60)};
+    r |= salvo_mock_fault_add(sim->mock, &step);
+    salvo_assert(r == 0);
+}
+
 static int32_t fault_code(struct sim *sim)
 {
     static const int32_t codes[] = {1, 10, 11, 12, 13, 14, 16, 17, 204, 205, 215, 208, 3, 500, 1999};
@@ -213,6 +239,10 @@ static bool fault_by_mock(struct sim *sim, const struct sim_fault *fault)
         step.kind = SALVO_MOCK_FAULT_GO_AWAY;
         break;
     case SIM_FAULT_BATCH_REFUSED:
+        if (sim_chance(sim, 400)) {
+            fault_batch_story(sim);
+            return true;
+        }
         step = (struct salvo_mock_fault){.kind = SALVO_MOCK_FAULT_CODE,
                                          .code = 13,
                                          .request = SALVO_REQUEST_SEND_BATCH_MESSAGE};

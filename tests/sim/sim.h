@@ -183,6 +183,7 @@ struct sim_watch {
     uint32_t lane;
     uint32_t lies;        /* so many answers are still to be spoilt ... */
     uint32_t lies_broker; /* ... of this broker of the mock */
+    uint32_t lies_made;
 };
 
 struct sim {

@@ -113,6 +113,7 @@ static void watch_spoil(struct watch_net *w, const struct salvo_net_event *event
         salvo_store_be32((uint8_t *)(uintptr_t)event->data.bytes, watch_lie(watch->sim));
         sim_note(watch->sim, "lane %u: an answer lies", watch->lane);
         watch->lies--;
+        watch->lies_made++;
         return;
     }
 }
