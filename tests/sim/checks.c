@@ -229,7 +229,8 @@ static void check_frames(struct sim *sim)
                  (unsigned long long)bad, (unsigned long long)lies);
     salvo_mock_stats(sim->mock, &stats);
     if (stats.connections_bad != 0)
-        sim_fail(sim, "%llu connections were closed for a frame of the sender's that makes no sense",
+        sim_fail(sim,
+                 "%llu connections were closed for a frame of the sender's that makes no sense",
                  (unsigned long long)stats.connections_bad);
 }
 

@@ -37,7 +37,7 @@ const char *const sim_fault_names[SIM_FAULT_KINDS] = {
     [SIM_FAULT_PARTIAL_SEND] = "partial sends",
 };
 
-const char *const sim_state_names[SIM_STATES] = {"down",      "connecting", "up-idle",
+const char *const sim_state_names[SIM_STATES] = {"down",        "connecting", "up-idle",
                                                  "up-inflight", "up-blocked", "dying"};
 
 #define FAULT_PROVOKE_NS_MAX (3 * SALVO_NS_PER_S)
@@ -84,7 +84,8 @@ static enum sim_state fault_state(const struct sim *sim, uint32_t lane_index, ui
 }
 
 /* --- ending
- * -------------------------------------------------------------------------------------------------- */
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static uint32_t fault_host(const struct sim *sim, uint32_t broker)
 {
@@ -152,7 +153,8 @@ static void fault_cure(struct sim *sim, const struct sim_cure *cure)
 }
 
 /* --- happening
- * ----------------------------------------------------------------------------------------------- */
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static void fault_step(struct sim *sim, const struct sim_fault *fault, struct salvo_mock_fault step)
 {
@@ -165,8 +167,8 @@ static void fault_step(struct sim *sim, const struct sim_fault *fault, struct sa
         salvo_unreachable();
 }
 
-/* A batch that is stored without an answer, then refused, then refused item by item: its messages may
- * be stored all the same. On every broker, since a retry goes elsewhere. */
+/* A batch that is stored without an answer, then refused, then refused item by item: its messages
+ * may be stored all the same. On every broker, since a retry goes elsewhere. */
 static void fault_batch_story(struct sim *sim)
 {
     struct salvo_mock_fault step = {.kind = SALVO_MOCK_FAULT_DROP,
@@ -193,7 +195,8 @@ static void fault_batch_story(struct sim *sim)
 
 static int32_t fault_code(struct sim *sim)
 {
-    static const int32_t codes[] = {1, 10, 11, 12, 13, 14, 16, 17, 204, 205, 215, 208, 3, 500, 1999};
+    static const int32_t codes[] = {1,   10,  11,  12,  13, 14,  16,  17,
+                                    204, 205, 215, 208, 3,  500, 1999};
 
     return codes[sim_below(sim, SALVO_ARRAY_LENGTH(codes))];
 }
@@ -243,9 +246,8 @@ static bool fault_by_mock(struct sim *sim, const struct sim_fault *fault)
             fault_batch_story(sim);
             return true;
         }
-        step = (struct salvo_mock_fault){.kind = SALVO_MOCK_FAULT_CODE,
-                                         .code = 13,
-                                         .request = SALVO_REQUEST_SEND_BATCH_MESSAGE};
+        step = (struct salvo_mock_fault){
+            .kind = SALVO_MOCK_FAULT_CODE, .code = 13, .request = SALVO_REQUEST_SEND_BATCH_MESSAGE};
         break;
     case SIM_FAULT_NOT_READING:
         step = (struct salvo_mock_fault){
@@ -381,8 +383,8 @@ static void fault_provoke(struct sim *sim, const struct sim_fault *fault)
 /* A connection that dies while it is waited for. */
 static void fault_provoke_on(struct sim *sim, const struct sim_fault *fault, enum sim_state now)
 {
-    if (fault->wanted == SIM_STATE_DYING && (now == SIM_STATE_INFLIGHT || now == SIM_STATE_BLOCKED) &&
-        sim_chance(sim, 300))
+    if (fault->wanted == SIM_STATE_DYING &&
+        (now == SIM_STATE_INFLIGHT || now == SIM_STATE_BLOCKED) && sim_chance(sim, 300))
         salvo_sim_reset_links(sim->world, SIM_HOST_LANE(fault->lane));
     if ((fault->wanted == SIM_STATE_BLOCKED || fault->wanted == SIM_STATE_INFLIGHT ||
          fault->wanted == SIM_STATE_DYING) &&
@@ -409,8 +411,8 @@ void sim_faults_plan(struct sim *sim)
             .lane = (uint32_t)sim_below(sim, sim->plan.lanes),
             .from_ns = from_ns + (int64_t)sim_below(sim, (uint64_t)each_ns / 4),
             .until_ns = from_ns + each_ns / 2 + (int64_t)sim_below(sim, (uint64_t)each_ns / 4),
-            .lasts_ns = (int64_t)sim_between(sim, 20, sim_chance(sim, 300) ? 9000 : 2000) *
-                        SALVO_NS_PER_MS,
+            .lasts_ns =
+                (int64_t)sim_between(sim, 20, sim_chance(sim, 300) ? 9000 : 2000) * SALVO_NS_PER_MS,
         };
     }
 }

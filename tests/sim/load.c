@@ -31,7 +31,8 @@ struct load_properties {
 
 static void load_properties(const struct sim *sim, uint32_t index, struct load_properties *ret)
 {
-    static const char *const pieces[] = {"x", "\"", "\\", "\xc3\xa4", "\xe2\x82\xac", " ", "/", "\n"};
+    static const char *const pieces[] = {"x", "\"", "\\", "\xc3\xa4", "\xe2\x82\xac",
+                                         " ", "/",  "\n"};
     struct salvo_random random = load_random(sim, index);
     uint32_t count = (uint32_t)salvo_random_below(&random, 30);
     size_t at = 0;
@@ -48,8 +49,7 @@ static void load_properties(const struct sim *sim, uint32_t index, struct load_p
     snprintf(ret->name, sizeof(ret->name), "name-%u", index % 5);
     at = (size_t)snprintf(ret->value, sizeof(ret->value), "v"); /* blank ones are refused */
     for (uint32_t i = 0; i < count; i++) {
-        const char *piece =
-            pieces[salvo_random_below(&random, SALVO_ARRAY_LENGTH(pieces))];
+        const char *piece = pieces[salvo_random_below(&random, SALVO_ARRAY_LENGTH(pieces))];
 
         at += (size_t)snprintf(ret->value + at, sizeof(ret->value) - at, "%s", piece);
     }
@@ -236,11 +236,13 @@ int64_t sim_load_next_ns(const struct sim *sim)
 {
     if (sim->load_done)
         return INT64_MAX;
-    return sim->start_ns + (sim->burst_left != 0 ? sim_now(sim) + SALVO_NS_PER_MS : sim->burst_at_ns);
+    return sim->start_ns +
+           (sim->burst_left != 0 ? sim_now(sim) + SALVO_NS_PER_MS : sim->burst_at_ns);
 }
 
 /* --- results
- * ----------------------------------------------------------------------------------------------- */
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static void load_result(void *arg, const salvo_result *result)
 {

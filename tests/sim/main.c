@@ -21,7 +21,7 @@
 
 #define MAIN_JOBS_MAX       64
 #define MAIN_SEED_SECONDS   40 /* a seed that takes longer hangs */
-#define MAIN_SEEDS_PER_WORK 50  /* then the process is made anew */
+#define MAIN_SEEDS_PER_WORK 50 /* then the process is made anew */
 
 struct main_options {
     uint64_t from;
@@ -49,8 +49,10 @@ static struct main_shared *main_shared;
 
 static void main_say_failed(uint64_t seed, const char *why)
 {
-    fprintf(stderr, "seed %llu FAILED%s; replay it with: build/tests/sim/sender_sim --seed %llu --verbose\n",
-            (unsigned long long)seed, why, (unsigned long long)seed);
+    fprintf(
+        stderr,
+        "seed %llu FAILED%s; replay it with: build/tests/sim/sender_sim --seed %llu --verbose\n",
+        (unsigned long long)seed, why, (unsigned long long)seed);
     atomic_fetch_add_explicit(&main_shared->failed, 1, memory_order_relaxed);
 }
 
@@ -257,8 +259,8 @@ int main(int argc, char **argv)
 
     if (r != 0)
         return r;
-    main_shared = mmap(NULL, sizeof(*main_shared), PROT_READ | PROT_WRITE,
-                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    main_shared =
+        mmap(NULL, sizeof(*main_shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (main_shared == MAP_FAILED)
         return 2;
     atomic_store_explicit(&main_shared->next, main_options.from, memory_order_relaxed);

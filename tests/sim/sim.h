@@ -8,7 +8,8 @@
  *   watch.c    a net between a lane and its backend: no allocation in a turn, answers that lie
  *   checks.c   what must hold after a run; shares no code with the sender
  *
- * Nothing here may depend on anything but the seed: no address, no real time, no order of a hash. */
+ * Nothing here may depend on anything but the seed: no address, no real time, no order of a hash.
+ */
 #pragma once
 
 #include "base/base.h"

@@ -136,7 +136,8 @@ static void sim_plan_make(struct sim *sim)
 static void sim_set_chunks(struct sim *sim, salvo_conf *conf, bool json, uint32_t batch_bytes)
 {
     uint32_t chunk = 4096u << sim_below(sim, 5);
-    uint32_t frame = (uint32_t)SALVO_SEND_TEMPLATE_SIZE_MAX + (SALVO_PROPERTIES_SIZE_MAX + 256u) * (json ? 6 : 1) +
+    uint32_t frame = (uint32_t)SALVO_SEND_TEMPLATE_SIZE_MAX +
+                     (SALVO_PROPERTIES_SIZE_MAX + 256u) * (json ? 6 : 1) +
                      SALVO_MAX(sim->plan.body_max, batch_bytes) + 64;
     uint32_t frame_chunks = (frame + chunk - 1) / chunk + 1;
     uint32_t least = SALVO_MAX(SALVO_MAX(frame_chunks + 1, 8u) + 2 * frame_chunks, 18u);
@@ -156,8 +157,10 @@ static void sim_set_batch(struct sim *sim, salvo_conf *conf, uint32_t *ret_bytes
     sim->plan.batch = mode != 0;
     sim_set(sim, conf, "batch", "%s", modes[mode]);
     sim_set(sim, conf, "batch_bytes_max", "%u", *ret_bytes);
-    sim_set(sim, conf, "batch_count_max", "%u", sim_chance(sim, 500) ? sim_between(sim, 1, 8) : 500);
-    sim_set(sim, conf, "batches_open_max", "%u", sim_chance(sim, 300) ? sim_between(sim, 1, 3) : 16);
+    sim_set(sim, conf, "batch_count_max", "%u",
+            sim_chance(sim, 500) ? sim_between(sim, 1, 8) : 500);
+    sim_set(sim, conf, "batches_open_max", "%u",
+            sim_chance(sim, 300) ? sim_between(sim, 1, 3) : 16);
     sim_set(sim, conf, "linger_us", "%u", sim_between(sim, 0, 20000));
 }
 
@@ -185,7 +188,8 @@ static void sim_set_limits(struct sim *sim, salvo_conf *conf)
 {
     sim_set(sim, conf, "requests_per_broker", "%u",
             sim_chance(sim, 400) ? sim_between(sim, 1, 8) : 512);
-    sim_set(sim, conf, "requests_max", "%u", sim_chance(sim, 400) ? sim_between(sim, 16, 64) : 1024);
+    sim_set(sim, conf, "requests_max", "%u",
+            sim_chance(sim, 400) ? sim_between(sim, 16, 64) : 1024);
     sim_set(sim, conf, "messages_out_max", "%u",
             sim_chance(sim, 300) ? sim_between(sim, 1, 40) : 600);
     sim_set(sim, conf, "submitters_max", "%u", SIM_SUBMITTERS_MAX);
@@ -221,7 +225,8 @@ static salvo_conf *sim_conf(struct sim *sim)
 }
 
 /* --- set-up
- * -------------------------------------------------------------------------------------------------- */
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static struct salvo_net *sim_net(struct sim *sim, uint32_t host, const struct salvo_net_conf *conf)
 {
@@ -348,7 +353,8 @@ static void sim_sender_start(struct sim *sim)
 }
 
 /* --- a step
- * --------------------------------------------------------------------------------------------------- */
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 /* Time moves to the next thing that will happen, or until_ns. */
 static void sim_step(struct sim *sim, int work, int64_t until_ns)
@@ -371,8 +377,8 @@ static void sim_step(struct sim *sim, int work, int64_t until_ns)
         next_ns = SALVO_MIN(next_ns, now_ns + SIM_REST_NS_MAX);
         next_ns = SALVO_MAX(next_ns, now_ns + SALVO_MIN(rest_ns, SIM_REST_NS_MAX));
         /* What falls due meanwhile is seen at its own time all the same. */
-        next_ns = SALVO_MIN(next_ns, SALVO_MAX(salvo_sim_world_next_ns(sim->world),
-                                               now_ns + SIM_TURN_NS));
+        next_ns = SALVO_MIN(next_ns,
+                            SALVO_MAX(salvo_sim_world_next_ns(sim->world), now_ns + SIM_TURN_NS));
     }
     salvo_sim_world_advance(sim->world, next_ns);
 }
@@ -391,8 +397,8 @@ static uint32_t sim_messages_sent(const struct salvo_lane *lane, uint32_t broker
     return count;
 }
 
-/* A connection that is to be closed when nothing is in flight is closed when nothing is; and no more
- * is in flight than its window allows. */
+/* A connection that is to be closed when nothing is in flight is closed when nothing is; and no
+ * more is in flight than its window allows. */
 static void sim_look_at_conns(struct sim *sim)
 {
     struct salvo_sender *sender = salvo_sender_of(sim->sender);
@@ -412,7 +418,8 @@ static void sim_look_at_conns(struct sim *sim)
             else if (*since_ns == 0)
                 *since_ns = sim_now(sim);
             else if (sim_now(sim) - *since_ns > SIM_DRAINING_NS_MAX) {
-                sim_fail(sim, "lane %u: the connection to broker %u is drained and not closed", i, k);
+                sim_fail(sim, "lane %u: the connection to broker %u is drained and not closed", i,
+                         k);
                 *since_ns = INT64_MAX;
             }
         }
@@ -446,7 +453,8 @@ static const char *sim_leftovers(struct sim *sim)
 }
 
 /* --- a run
- * ---------------------------------------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t sim_out(const struct sim *sim)
 {
