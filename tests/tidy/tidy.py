@@ -34,6 +34,7 @@ EXCEPTIONS = (
     ("include/salvo.h", "text", "guarded by #ifndef: other people's compilers read it as C99"),
     ("tests/e2e/java/src/Reader.java", "sleeps", "pauses between looks at what a broker lists"),
     ("tests/e2e/rocketmq/cluster.py", "sleeps", "pauses between looks, in wait_until"),
+    ("tests/fuzz/corpus/*/*", "text", "what a peer might send, byte for byte"),
     ("tests/tidy/*.py", "words", "names and plants what tidy looks for"),
     ("tests/tidy/test_tidy.py", "sleeps", "plants what tidy looks for"),
 )
