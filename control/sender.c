@@ -58,18 +58,25 @@ static int sender_control_turn(struct salvo_sender *sender)
 static void sender_lane_rest(struct salvo_sender *sender, struct salvo_lane *lane,
                              struct salvo_idle *idle, int work, int64_t max_ns)
 {
-    int64_t now_ns = salvo_clock_mono_ns(sender->clock);
-    int64_t gather_ns = idle->gather_us * SALVO_NS_PER_US;
-    struct salvo_idle_plan plan =
-        salvo_idle_next(idle, work, salvo_lane_outstanding(lane), salvo_lane_next_ns(lane, now_ns));
+    struct salvo_idle_plan plan;
+    int64_t now_ns;
 
+    if (work > 0) {
+        salvo_idle_next(idle, work, 0, INT64_MAX);
+        return;
+    }
+    now_ns = salvo_clock_mono_ns(sender->clock);
+    if (lane->answer_ns != 0)
+        salvo_idle_note_answer(idle, lane->answer_ns);
+    plan =
+        salvo_idle_next(idle, work, salvo_lane_outstanding(lane), salvo_lane_next_ns(lane, now_ns));
     if (plan.yield)
         sched_yield();
     if (plan.wait_ns <= 0)
         return;
     plan.wait_ns = SALVO_MIN(plan.wait_ns, max_ns);
     /* Short waits are not announced: a submitter's wake-up would cost more than they are long. */
-    if (plan.wait_ns <= gather_ns)
+    if (plan.wait_ns <= salvo_idle_gather_ns(idle))
         salvo_lane_sleep(lane, plan.events_min, plan.wait_ns, plan.wait_ns, false);
     else
         salvo_lane_sleep(lane, plan.events_min, 0, plan.wait_ns, true);

@@ -130,6 +130,7 @@ struct salvo_lane {
     bool drained_wanted;
     bool close_wanted;   /* a connection is to be closed when the events are through */
     bool streams_wanted; /* a stream may have room again */
+    int64_t answer_ns;   /* from a request to its answer: the last one; 0: none yet */
     int64_t wall_ms;     /* when this turn began: bornTimestamp of its frames */
     struct salvo_net_event events[SALVO_LANE_EVENTS_PER_CYCLE];
 

@@ -107,8 +107,9 @@ static void lane_on_answer(struct salvo_lane *lane, uint32_t broker,
         salvo_request_free(&lane->inflight, request);
         return;
     }
+    lane->answer_ns = now_ns - request->sent_ns;
     if (lane->conf.latency != NULL)
-        salvo_hist_record(lane->conf.latency, (uint64_t)(now_ns - request->sent_ns));
+        salvo_hist_record(lane->conf.latency, (uint64_t)lane->answer_ns);
     if (SALVO_LIKELY(answer->code == SALVO_RESPONSE_SUCCESS)) {
         salvo_lane_outcome(lane, broker, SALVO_OUTCOME_GOOD, 0, now_ns - request->sent_ns);
         end = good;

@@ -69,6 +69,33 @@ static void each_strategy_does_as_its_table_says(void **state)
     }
 }
 
+/* A sixteenth of the time that answers take, between gather_us and half a millisecond; gather_us of
+ * 0 stays off. */
+static void answers_that_take_long_gather_longer(void **state)
+{
+    static const struct {
+        uint32_t gather_us;
+        int64_t answer_us, wait_us;
+    } slow[] = {{50, 0, 50},     {50, 100, 50},    {50, 800, 50},      {50, 1600, 100},
+                {50, 8000, 500}, {50, 16000, 500}, {50, 3000000, 500}, {2000, 16000, 2000}};
+    struct salvo_idle idle;
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(slow); i++) {
+        int64_t wait_ns;
+
+        salvo_idle_init(&idle, SALVO_IDLE_GATHER, slow[i].gather_us, 64);
+        for (unsigned n = 0; n < 200; n++)
+            salvo_idle_note_answer(&idle, slow[i].answer_us * SALVO_NS_PER_US);
+        wait_ns = salvo_idle_next(&idle, 0, 1000, NEVER).wait_ns;
+        assert_true(wait_ns <= slow[i].wait_us * SALVO_NS_PER_US);
+        assert_true(wait_ns > slow[i].wait_us * SALVO_NS_PER_US * 99 / 100);
+        assert_true(wait_ns == salvo_idle_gather_ns(&idle));
+    }
+    salvo_idle_init(&idle, SALVO_IDLE_GATHER, 0, 64);
+    salvo_idle_note_answer(&idle, SALVO_NS_PER_S);
+    assert_true(salvo_idle_next(&idle, 0, 1000, NEVER).wait_ns == NEVER);
+}
+
 static void work_starts_over(void **state)
 {
     struct salvo_idle idle;
@@ -112,6 +139,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_strategy_does_as_its_table_says),
+        cmocka_unit_test(answers_that_take_long_gather_longer),
         cmocka_unit_test(work_starts_over),
         cmocka_unit_test(the_count_of_idle_turns_does_not_wrap),
         cmocka_unit_test(names_go_both_ways),
