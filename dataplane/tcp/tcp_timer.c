@@ -1,0 +1,330 @@
+/* Time: one heap entry per connection, and what is done when a time comes.
+ *
+ * A connection has one retransmission-class timer (timeout, tail probe, reordering, persist: they
+ * exclude each other) and some slow ones. The heap's key may be earlier than the earliest of them:
+ * timers that move away with every ACK then cost nothing, and a connection that is looked at too
+ * early is put back. */
+#include "dataplane/tcp/tcp_conn.h"
+
+static void heap_put(struct salvo_tcp *tcp, uint32_t place, uint32_t index)
+{
+    tcp->heap[place] = index;
+    tcp->conns[index].heap_place = place;
+}
+
+static void heap_up(struct salvo_tcp *tcp, uint32_t place)
+{
+    uint32_t index = tcp->heap[place];
+
+    while (place != 0) {
+        uint32_t parent = (place - 1) / 2;
+        if (tcp->conns[tcp->heap[parent]].wake_us <= tcp->conns[index].wake_us)
+            break;
+        heap_put(tcp, place, tcp->heap[parent]);
+        place = parent;
+    }
+    heap_put(tcp, place, index);
+}
+
+static void heap_down(struct salvo_tcp *tcp, uint32_t place)
+{
+    uint32_t index = tcp->heap[place];
+
+    for (;;) {
+        uint32_t child = 2 * place + 1;
+        if (child >= tcp->heap_count)
+            break;
+        if (child + 1 < tcp->heap_count &&
+            tcp->conns[tcp->heap[child + 1]].wake_us < tcp->conns[tcp->heap[child]].wake_us)
+            child++;
+        if (tcp->conns[tcp->heap[child]].wake_us >= tcp->conns[index].wake_us)
+            break;
+        heap_put(tcp, place, tcp->heap[child]);
+        place = child;
+    }
+    heap_put(tcp, place, index);
+}
+
+void salvo_tcp_heap_insert(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t at_us)
+{
+    salvo_assert(conn->heap_place == TCP_NONE);
+    salvo_assert(tcp->heap_count < tcp->config.conns_max);
+    conn->wake_us = at_us;
+    heap_put(tcp, tcp->heap_count, conn->index);
+    heap_up(tcp, tcp->heap_count++);
+}
+
+void salvo_tcp_heap_remove(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn)
+{
+    uint32_t place = conn->heap_place;
+    uint32_t last = tcp->heap[--tcp->heap_count];
+
+    salvo_assert(place <= tcp->heap_count);
+    conn->heap_place = TCP_NONE;
+    if (last == conn->index)
+        return;
+    heap_put(tcp, place, last);
+    heap_down(tcp, place);
+    heap_up(tcp, tcp->conns[last].heap_place);
+}
+
+void salvo_tcp_wake_by(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t at_us)
+{
+    if (SALVO_LIKELY(at_us >= conn->wake_us) || conn->heap_place == TCP_NONE)
+        return;
+    conn->wake_us = at_us;
+    heap_up(tcp, conn->heap_place);
+}
+
+void salvo_tcp_timer_set(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, enum tcp_timer kind,
+                         int64_t at_us)
+{
+    conn->timer = (uint8_t)kind;
+    conn->timer_us = at_us;
+    if (kind != TCP_TIMER_NONE)
+        salvo_tcp_wake_by(tcp, conn, at_us);
+}
+
+int64_t salvo_tcp_rto_us(const struct salvo_tcp *tcp, const struct salvo_tcp_conn *conn)
+{
+    /* RFC 6298 section 5.5: doubled at each timeout, up to a limit. */
+    int64_t rto_us = conn->rtt.rto_us << SALVO_MIN(conn->rtt.backoff, 16u);
+
+    return SALVO_MIN(rto_us, tcp->config.rto_max_us);
+}
+
+/* RFC 6298 section 2, on the microsecond clock: G is 1, far below the minimum. */
+void salvo_tcp_rtt_sample(const struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t rtt_us,
+                          int64_t now_us)
+{
+    struct tcp_rtt *t = &conn->rtt;
+
+    rtt_us = SALVO_MAX(rtt_us, INT64_C(1));
+    if (t->smoothed_us == 0) {
+        t->smoothed_us = rtt_us;
+        t->variation_us = rtt_us / 2;
+    } else {
+        int64_t error = rtt_us - t->smoothed_us;
+        int64_t distance = error < 0 ? -error : error;
+        t->variation_us += (distance - t->variation_us) / 4;
+        t->smoothed_us = SALVO_MAX(t->smoothed_us + error / 8, INT64_C(1));
+    }
+    t->rto_us = SALVO_CLAMP(t->smoothed_us + SALVO_MAX(4 * t->variation_us, INT64_C(1)),
+                            tcp->config.rto_min_us, tcp->config.rto_max_us);
+
+    /* The least of the last 10 s or so, for RACK's reordering window (RFC 8985 section 6.2 step 1).
+     */
+    if (t->min_us == 0 || rtt_us <= t->min_us || now_us - t->min_taken_us > INT64_C(10000000)) {
+        t->min_us = rtt_us;
+        t->min_taken_us = now_us;
+    }
+}
+
+/* RFC 8985 section 7.2: when a tail loss probe is due, or 0 when there is to be none: only with
+ * SACK, out of recovery, with no SACK hole open and no probe in flight. */
+static int64_t probe_due_us(const struct salvo_tcp *tcp, const struct salvo_tcp_conn *conn,
+                            int64_t now_us)
+{
+    int64_t wait_us = INT64_C(1000000);
+
+    if (!conn->sack || conn->recovery != TCP_OPEN || conn->control.sacked_count != 0 ||
+        conn->rack.probe_end != 0 || conn->rtt.backoff != 0 || conn->send.window == 0)
+        return 0;
+    if (conn->rtt.smoothed_us != 0) {
+        wait_us = 2 * conn->rtt.smoothed_us;
+        if (tcp_in_flight(conn) == 1) /* the peer may be holding its ACK back */
+            wait_us += tcp->config.peer_delayed_ack_us;
+    }
+    return now_us + wait_us;
+}
+
+void salvo_tcp_timer_rearm(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us)
+{
+    if (tcp_in_flight(conn) == 0) { /* RFC 6298 section 5.2; a window that stays shut has its own */
+        if (conn->timer != TCP_TIMER_PERSIST)
+            conn->timer = TCP_TIMER_NONE;
+        return;
+    }
+    /* Counted from the last ACK or first transmission, RFC 6298 sections 5.1 and 5.3. */
+    int64_t rto_at_us = now_us + salvo_tcp_rto_us(tcp, conn);
+    int64_t probe_at_us = probe_due_us(tcp, conn, now_us);
+
+    if (probe_at_us != 0 && probe_at_us < rto_at_us)
+        salvo_tcp_timer_set(tcp, conn, TCP_TIMER_PROBE, probe_at_us);
+    else
+        salvo_tcp_timer_set(tcp, conn, TCP_TIMER_RTO, rto_at_us);
+}
+
+/* RFC 2923 section 2.1 and RFC 4821 section 7.7: full segments time out again and again while
+ * nothing says why. Smaller ones may pass: halve down to what every path carries. */
+static void timer_try_smaller(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn)
+{
+    uint16_t safe = conn->ip_size == SALVO_IP6_SIZE ? SALVO_IP6_MTU_SAFE : SALVO_IP4_MTU_SAFE;
+    const struct tcp_segment *first = tcp_segment_at(tcp, conn, conn->send.segment_head);
+
+    if (tcp->config.black_hole_timeouts == 0 || conn->timeouts < tcp->config.black_hole_timeouts ||
+        tcp_in_flight(conn) == 0 || conn->send.mtu <= safe ||
+        first->size <= safe - (uint32_t)conn->ip_size - SALVO_TCP_SIZE)
+        return;
+    /* A TCP header is 20 bytes and options: what the peer or path takes now, halved. */
+    uint32_t size = conn->send.mss + (uint32_t)conn->ip_size + SALVO_TCP_SIZE + 12;
+    conn->send.mtu = (uint16_t)SALVO_MAX((uint32_t)safe, SALVO_MIN(size, conn->send.mtu) / 2);
+    salvo_tcp_mss_update(conn);
+    salvo_tcp_rewind(tcp, conn);
+    tcp->stats.mtu_lowered++;
+}
+
+static void timer_retransmit(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us)
+{
+    tcp->stats.timeouts++;
+    conn->rtt.backoff = SALVO_MIN(conn->rtt.backoff + 1, 16u);
+    if (conn->state == SALVO_TCP_SYN_SENT) {
+        conn->timeouts++;
+        conn->syn_wanted = true;
+        salvo_tcp_ready(tcp, conn);
+        return;
+    }
+    conn->force_one = true;
+    conn->rack.probe_end = 0;
+    if (conn->send.window == 0) {
+        /* RFC 9293 section 3.8.6.1: a shut window is probed, with the first segment; that it is not
+         * taken is no loss and no reason to give up. */
+        uint32_t head = conn->send.segment_head & (tcp->config.segments_max - 1);
+        tcp->stats.window_probes++;
+        conn->window_probing = true;
+        if (tcp_in_flight(conn) != 0 && conn->send.segments[head].list != TCP_LIST_LOST)
+            salvo_tcp_mark_lost(tcp, conn, head, true);
+    } else {
+        conn->timeouts++;
+        salvo_tcp_cc_timeout(tcp, conn, now_us);
+        salvo_tcp_mark_all_lost(tcp, conn, now_us);
+        timer_try_smaller(tcp, conn);
+    }
+    salvo_tcp_timer_set(tcp, conn, TCP_TIMER_RTO, now_us + salvo_tcp_rto_us(tcp, conn));
+    salvo_tcp_ready(tcp, conn);
+}
+
+static void timer_reorder(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us)
+{
+    int64_t wait_us = salvo_tcp_rack_detect(tcp, conn, now_us);
+
+    if (conn->control.lost_count != 0 && conn->recovery == TCP_OPEN)
+        salvo_tcp_cc_recover(tcp, conn, now_us);
+    if (wait_us != 0)
+        salvo_tcp_timer_set(tcp, conn, TCP_TIMER_REORDER, now_us + wait_us);
+    else
+        salvo_tcp_timer_rearm(tcp, conn, now_us);
+    salvo_tcp_ready(tcp, conn);
+}
+
+static void timer_fire(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us)
+{
+    enum tcp_timer kind = conn->timer;
+
+    conn->timer = TCP_TIMER_NONE;
+    switch (kind) {
+    case TCP_TIMER_RTO:
+        timer_retransmit(tcp, conn, now_us);
+        break;
+    case TCP_TIMER_PROBE:
+        conn->probe_wanted = true;
+        salvo_tcp_ready(tcp, conn);
+        break;
+    case TCP_TIMER_REORDER:
+        timer_reorder(tcp, conn, now_us);
+        break;
+    case TCP_TIMER_PERSIST:
+        conn->persist_wanted = true;
+        salvo_tcp_ready(tcp, conn);
+        break;
+    case TCP_TIMER_NONE:
+        break;
+    }
+}
+
+/* RFC 9293 section 3.8.4: probes after silence, only when nothing of ours is in flight to probe
+ * with. */
+static int64_t timer_keepalive(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us)
+{
+    const struct salvo_tcp_config *c = &tcp->config;
+
+    if (c->keepalive_us == 0 || !tcp_synchronized(conn) || conn->send.una != conn->send.end)
+        return INT64_MAX;
+    int64_t due_us =
+        conn->heard_us + c->keepalive_us + conn->keepalive_count * c->keepalive_interval_us;
+    if (now_us < due_us)
+        return due_us;
+    if (conn->keepalive_count >= c->keepalive_probes)
+        return INT64_MIN;
+    conn->keepalive_count++;
+    conn->keepalive_wanted = true;
+    tcp->stats.keepalive_probes++;
+    salvo_tcp_ready(tcp, conn);
+    return due_us + c->keepalive_interval_us;
+}
+
+/* The slow timers that end a connection. INT64_MIN when one of them is due now, else the earliest.
+ */
+static int64_t timer_end_due(const struct salvo_tcp *tcp, const struct salvo_tcp_conn *conn,
+                             int64_t now_us)
+{
+    int64_t due_us = INT64_MAX;
+
+    if (conn->state == SALVO_TCP_SYN_SENT)
+        due_us = conn->opened_us + tcp->config.connect_timeout_us;
+    else if (conn->send.una != conn->send.end) /* RFC 5482: data waits for an ACK */
+        due_us = conn->progress_us + tcp->config.user_timeout_us;
+    if (conn->fin_wait_due_us != 0 && conn->state == SALVO_TCP_FIN_WAIT_2)
+        due_us = SALVO_MIN(due_us, conn->fin_wait_due_us);
+    return due_us <= now_us ? INT64_MIN : due_us;
+}
+
+static void timer_look(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us)
+{
+    int64_t end_us = timer_end_due(tcp, conn, now_us);
+    int64_t keepalive_us = timer_keepalive(tcp, conn, now_us);
+
+    if (end_us == INT64_MIN || keepalive_us == INT64_MIN) {
+        if (conn->state == SALVO_TCP_FIN_WAIT_2 && conn->fin_wait_due_us != 0 &&
+            conn->fin_wait_due_us <= now_us)
+            salvo_tcp_down(tcp, conn, SALVO_TCP_REASON_CLOSED); /* all of ours was acknowledged */
+        else
+            salvo_tcp_down(tcp, conn, SALVO_TCP_REASON_TIMEOUT);
+        return;
+    }
+    if (conn->timer != TCP_TIMER_NONE && conn->timer_us <= now_us)
+        timer_fire(tcp, conn, now_us);
+    if (conn->receive.ack_delayed && conn->receive.ack_due_us <= now_us)
+        salvo_tcp_ack_now(tcp, conn);
+    if (conn->pace_due_us != 0 && conn->pace_due_us <= now_us)
+        salvo_tcp_ready(tcp, conn);
+
+    conn->wake_us = SALVO_MIN(end_us, keepalive_us);
+    if (conn->timer != TCP_TIMER_NONE)
+        conn->wake_us = SALVO_MIN(conn->wake_us, conn->timer_us);
+    if (conn->receive.ack_delayed)
+        conn->wake_us = SALVO_MIN(conn->wake_us, conn->receive.ack_due_us);
+    if (conn->pace_due_us > now_us)
+        conn->wake_us = SALVO_MIN(conn->wake_us, conn->pace_due_us);
+    heap_down(tcp, conn->heap_place);
+}
+
+int64_t salvo_tcp_deadline_us(const struct salvo_tcp *tcp)
+{
+    int64_t due_us = tcp->heap_count != 0 ? tcp->conns[tcp->heap[0]].wake_us : INT64_MAX;
+
+    return SALVO_MIN(due_us, tcp->neighbour_due_us);
+}
+
+void salvo_tcp_timers(struct salvo_tcp *tcp, int64_t now_us)
+{
+    if (tcp->neighbour_due_us <= now_us)
+        salvo_tcp_neighbour_timers(tcp, now_us);
+    /* Ends: each look moves the connection behind now or takes it out. */
+    for (uint32_t i = 0; i < 2 * tcp->config.conns_max && tcp->heap_count != 0; i++) {
+        struct salvo_tcp_conn *conn = &tcp->conns[tcp->heap[0]];
+        if (conn->wake_us > now_us)
+            break;
+        timer_look(tcp, conn, now_us);
+    }
+}
