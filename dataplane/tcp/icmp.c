@@ -26,7 +26,8 @@ static uint32_t mtu_plateau(uint32_t size)
 }
 
 /* RFC 1191, RFC 8201, RFC 5927 section 7. */
-static void icmp_too_big(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uint32_t mtu)
+static void icmp_too_big(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uint32_t mtu,
+                         int64_t now_us)
 {
     uint32_t safe = conn->ip_size == SALVO_IP6_SIZE ? SALVO_IP6_MTU_SAFE : SALVO_IP4_MTU_SAFE;
 
@@ -39,6 +40,7 @@ static void icmp_too_big(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uin
         return;
     }
     conn->send.mtu = (uint16_t)mtu;
+    conn->mtu_raise_us = now_us + tcp->config.mtu_raise_us;
     tcp->stats.icmp_used++;
     tcp->stats.mtu_lowered++;
     if (!tcp_synchronized(conn))
@@ -55,7 +57,8 @@ static void icmp_too_big(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uin
 
 /* `quote` is the beginning of the TCP segment the error is about; its target is the peer. */
 static void icmp_error(struct salvo_tcp *tcp, const struct salvo_ip_address *peer,
-                       const uint8_t *quote, enum icmp_meaning meaning, uint32_t mtu)
+                       const uint8_t *quote, enum icmp_meaning meaning, uint32_t mtu,
+                       int64_t now_us)
 {
     struct salvo_tcp_conn *conn =
         salvo_tcp_find(tcp, peer, salvo_load_be16(quote + 2), salvo_load_be16(quote));
@@ -70,7 +73,7 @@ static void icmp_error(struct salvo_tcp *tcp, const struct salvo_ip_address *pee
         return;
     }
     if (meaning == ICMP_TOO_BIG) {
-        icmp_too_big(tcp, conn, mtu);
+        icmp_too_big(tcp, conn, mtu, now_us);
     } else if (meaning == ICMP_HARD && conn->state == SALVO_TCP_SYN_SENT) {
         tcp->stats.icmp_used++;
         salvo_tcp_down(tcp, conn, SALVO_TCP_REASON_UNREACHABLE);
@@ -106,7 +109,8 @@ static void icmp_echo(struct salvo_tcp *tcp, const struct salvo_ip_packet *ip, c
 
 /*   0      1      2          4                8
  *   | type | code | checksum | MTU of the hop | the datagram it is about ...  */
-static void icmp4_unreachable(struct salvo_tcp *tcp, const struct salvo_ip_packet *ip)
+static void icmp4_unreachable(struct salvo_tcp *tcp, const struct salvo_ip_packet *ip,
+                              int64_t now_us)
 {
     const uint8_t *p = ip->payload;
     const uint8_t *quote = p + 8;
@@ -123,13 +127,12 @@ static void icmp4_unreachable(struct salvo_tcp *tcp, const struct salvo_ip_packe
      * "prohibited"; a client that is only connecting gives up on 0 and 1 too, and tries elsewhere.
      */
     enum icmp_meaning meaning = p[1] == 4 ? ICMP_TOO_BIG : p[1] == 5 ? ICMP_SOFT : ICMP_HARD;
-    icmp_error(tcp, &peer, quote + header_size, meaning, salvo_load_be16(p + 6));
+    icmp_error(tcp, &peer, quote + header_size, meaning, salvo_load_be16(p + 6), now_us);
 }
 
 void salvo_icmp4_in(struct salvo_tcp *tcp, const struct salvo_ip_packet *ip,
                     const uint8_t *source_mac, int64_t now_us)
 {
-    (void)now_us;
     if (ip->payload_size < 8 ||
         salvo_sum_fold(salvo_sum_bytes(ip->payload, ip->payload_size, 0)) != 0xffff) {
         tcp->stats.frames_malformed++;
@@ -137,7 +140,7 @@ void salvo_icmp4_in(struct salvo_tcp *tcp, const struct salvo_ip_packet *ip,
     }
     switch (ip->payload[0]) {
     case 3: /* source quench and time exceeded say nothing that helps (RFC 6633, RFC 5927) */
-        icmp4_unreachable(tcp, ip);
+        icmp4_unreachable(tcp, ip, now_us);
         break;
     case 8:
         icmp_echo(tcp, ip, source_mac, 0);
@@ -146,7 +149,7 @@ void salvo_icmp4_in(struct salvo_tcp *tcp, const struct salvo_ip_packet *ip,
 }
 
 static void icmp6_error(struct salvo_tcp *tcp, const struct salvo_ip_packet *ip,
-                        enum icmp_meaning meaning, uint32_t mtu)
+                        enum icmp_meaning meaning, uint32_t mtu, int64_t now_us)
 {
     const uint8_t *quote = ip->payload + 8;
 
@@ -154,7 +157,7 @@ static void icmp6_error(struct salvo_tcp *tcp, const struct salvo_ip_packet *ip,
         quote[6] != SALVO_IP_PROTOCOL_TCP || memcmp(quote + 8, tcp->config.address6.bytes, 16) != 0)
         return;
     struct salvo_ip_address peer = salvo_ip6_address(quote + 24);
-    icmp_error(tcp, &peer, quote + SALVO_IP6_SIZE, meaning, mtu);
+    icmp_error(tcp, &peer, quote + SALVO_IP6_SIZE, meaning, mtu, now_us);
 }
 
 /* RFC 4443. */
@@ -171,12 +174,13 @@ void salvo_icmp6_in(struct salvo_tcp *tcp, const struct salvo_ip_packet *ip,
     }
     switch (ip->payload[0]) {
     case 1:
-        icmp6_error(tcp, ip, ICMP_HARD, 0);
+        icmp6_error(tcp, ip, ICMP_HARD, 0, now_us);
         break;
     case 2: /* RFC 8201: 32 bits of MTU; 0 would ask for the plateaus of IPv4, so at least the safe
                one */
         icmp6_error(tcp, ip, ICMP_TOO_BIG,
-                    SALVO_MAX(salvo_load_be32(ip->payload + 4), (uint32_t)SALVO_IP6_MTU_SAFE));
+                    SALVO_MAX(salvo_load_be32(ip->payload + 4), (uint32_t)SALVO_IP6_MTU_SAFE),
+                    now_us);
         break;
     case 128:
         icmp_echo(tcp, ip, source_mac, 129);

@@ -46,8 +46,9 @@ struct salvo_tcp_config {
     uint8_t key[32]; /* secret and random: initial sequence numbers, ports, timestamps */
 
     /* the device */
-    uint16_t mtu;     /* of IP datagrams; 1500 */
-    uint32_t tso_max; /* payload bytes of one packet with segmentation offload; 0: none */
+    uint16_t mtu; /* of IP datagrams; 1500 */
+    uint32_t
+        tso_max; /* payload of one packet; needs checksum_offload; 0: no segmentation offload */
     bool
         checksum_offload; /* packets carry the pseudo header's sum only; the device does the rest */
 
@@ -85,9 +86,10 @@ struct salvo_tcp_config {
     uint32_t keepalive_probes;     /* 3 */
     int64_t time_wait_us;          /* 2 MSL; 60 s */
     int64_t fin_wait_us;           /* closed here and the peer does not close: DOWN; 60 s */
-    uint32_t black_hole_timeouts;  /* timeouts in a row before smaller segments are tried; 2 */
-    int64_t neighbour_fresh_us;    /* an entry is used unasked for so long; 30 s */
-    int64_t neighbour_retry_us;    /* between two questions; 1 s */
+    uint32_t black_hole_timeouts;  /* timeouts in a row before smaller segments are tried; 3 */
+    int64_t mtu_raise_us;       /* before a lowered path MTU is tried at full size again; 600 s */
+    int64_t neighbour_fresh_us; /* an entry is used unasked for so long; 30 s */
+    int64_t neighbour_retry_us; /* between two questions; 1 s */
 };
 
 void salvo_tcp_config_defaults(struct salvo_tcp_config *config);

@@ -107,6 +107,11 @@ static void ack_advance(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uint
             s->span_next++;
     }
     salvo_tcp_release_to(tcp, conn, ack);
+    if (SALVO_UNLIKELY(conn->mtu_raise_us != 0 && conn->mtu_raise_us <= now_us)) {
+        conn->mtu_raise_us = 0; /* RFC 1191 section 6.3: the path may have changed back */
+        s->mtu = tcp->config.mtu;
+        salvo_tcp_mss_update(conn);
+    }
     conn->progress_us = now_us;
     conn->timeouts = 0;
     if (s->window != 0)
@@ -189,8 +194,11 @@ static void ack_recovery(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uin
 
     if (news->spurious && conn->recovery != TCP_OPEN)
         ack_undo(tcp, conn);
-    if (conn->recovery != TCP_OPEN && ack >= c->recovery_point)
+    bool recovered = news->spurious;
+    if (conn->recovery != TCP_OPEN && ack >= c->recovery_point) {
+        recovered = true;
         salvo_tcp_cc_recovered(conn);
+    }
     if (conn->sack && c->lost_count != 0 && conn->recovery == TCP_OPEN) {
         salvo_tcp_cc_recover(tcp, conn, now_us);
     } else if (!conn->sack && news->acked != 0) {
@@ -202,7 +210,7 @@ static void ack_recovery(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uin
     }
     if (conn->recovery == TCP_RECOVERING)
         salvo_tcp_cc_prr(conn, news->delivered, news->acked != 0);
-    else
+    else if (!recovered) /* what ends a recovery was already counted by it */
         salvo_tcp_cc_acked(tcp, conn, (uint32_t)SALVO_MIN(news->acked, (uint64_t)UINT32_MAX),
                            now_us);
 }

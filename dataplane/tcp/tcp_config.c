@@ -36,7 +36,8 @@ void salvo_tcp_config_defaults(struct salvo_tcp_config *config)
         .keepalive_probes = 3,
         .time_wait_us = 60 * S,
         .fin_wait_us = 60 * S,
-        .black_hole_timeouts = 2,
+        .black_hole_timeouts = 3,
+        .mtu_raise_us = 600 * S,
         .neighbour_fresh_us = 30 * S,
         .neighbour_retry_us = 1 * S,
     };
@@ -55,7 +56,8 @@ int salvo_tcp_config_check(const struct salvo_tcp_config *c)
     /* A window of 65,535 << 14 is the protocol's limit, RFC 7323 section 2.3. */
     bool link = c->mtu >= SALVO_IP4_MTU_SAFE &&
                 (c->address6.version == 0 || c->mtu >= SALVO_IP6_MTU_SAFE) &&
-                (c->tso_max == 0 || (c->tso_max >= c->mtu && c->tso_max <= 65535 - 120));
+                (c->tso_max == 0 ||
+                 (c->checksum_offload && c->tso_max >= c->mtu && c->tso_max <= 65535 - 120));
     bool times = c->rto_min_us > 0 && c->rto_min_us <= c->rto_max_us &&
                  c->rto_initial_us <= c->rto_max_us && c->rto_initial_us > 0 &&
                  c->delayed_ack_us > 0 && c->delayed_ack_us <= 500 * MS &&

@@ -228,6 +228,7 @@ struct salvo_tcp_conn {
     int64_t sent_us; /* last data sent */
     int64_t fin_wait_due_us;
     int64_t pace_due_us;
+    int64_t mtu_raise_us; /* when a lowered MTU is tried at full size again; 0: not lowered */
     int64_t challenge_start_us;
     uint32_t challenge_count;
     uint32_t keepalive_count;

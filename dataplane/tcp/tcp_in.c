@@ -135,7 +135,7 @@ static void synack_in(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
     conn->rtt.backoff = 0;
     conn->timeouts = 0;
     conn->syn_wanted = false;
-    conn->progress_us = now_us;
+    conn->progress_us = conn->heard_us = now_us;
     if (!syn_lost) /* Karn, RFC 6298 section 3 */
         salvo_tcp_rtt_sample(tcp, conn, now_us - conn->sent_us, now_us);
     else /* RFC 6298 section 5.7 */

@@ -286,8 +286,11 @@ static bool out_probe(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_
     bool again = false;
 
     conn->probe_wanted = false;
-    if (tcp_in_flight(conn) == 0 || conn->recovery != TCP_OPEN)
+    if (tcp_in_flight(conn) == 0 || conn->recovery != TCP_OPEN || conn->send.window == 0) {
+        if (conn->timer == TCP_TIMER_NONE)
+            salvo_tcp_timer_rearm(tcp, conn, now_us);
         return false;
+    }
     if (!out_new(tcp, conn, true, now_us, packet)) {
         if (conn->send.segments[last].list != TCP_LIST_OUTSTANDING) {
             salvo_tcp_timer_rearm(tcp, conn, now_us);

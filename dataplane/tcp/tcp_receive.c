@@ -174,6 +174,7 @@ static void receive_bytes(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, co
     }
     if (seq < r->next) { /* a part is old */
         receive_duplicate(tcp, conn, seq, r->next);
+        salvo_tcp_ack_now(tcp, conn);
         bytes += r->next - seq;
         seq = r->next;
     }

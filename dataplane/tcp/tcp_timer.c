@@ -157,7 +157,7 @@ void salvo_tcp_timer_rearm(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, i
 
 /* RFC 2923 section 2.1 and RFC 4821 section 7.7: full segments time out again and again while
  * nothing says why. Smaller ones may pass: halve down to what every path carries. */
-static void timer_try_smaller(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn)
+static void timer_try_smaller(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us)
 {
     uint16_t safe = conn->ip_size == SALVO_IP6_SIZE ? SALVO_IP6_MTU_SAFE : SALVO_IP4_MTU_SAFE;
     const struct tcp_segment *first = tcp_segment_at(tcp, conn, conn->send.segment_head);
@@ -169,16 +169,18 @@ static void timer_try_smaller(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn
     /* A TCP header is 20 bytes and options: what the peer or path takes now, halved. */
     uint32_t size = conn->send.mss + (uint32_t)conn->ip_size + SALVO_TCP_SIZE + 12;
     conn->send.mtu = (uint16_t)SALVO_MAX((uint32_t)safe, SALVO_MIN(size, conn->send.mtu) / 2);
+    conn->mtu_raise_us = now_us + tcp->config.mtu_raise_us;
     salvo_tcp_mss_update(conn);
+    conn->control.window = conn->send.mss; /* still the loss window */
     salvo_tcp_rewind(tcp, conn);
     tcp->stats.mtu_lowered++;
 }
 
 static void timer_retransmit(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us)
 {
-    tcp->stats.timeouts++;
     conn->rtt.backoff = SALVO_MIN(conn->rtt.backoff + 1, 16u);
     if (conn->state == SALVO_TCP_SYN_SENT) {
+        tcp->stats.timeouts++;
         conn->timeouts++;
         conn->syn_wanted = true;
         salvo_tcp_ready(tcp, conn);
@@ -195,10 +197,11 @@ static void timer_retransmit(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
         if (tcp_in_flight(conn) != 0 && conn->send.segments[head].list != TCP_LIST_LOST)
             salvo_tcp_mark_lost(tcp, conn, head, true);
     } else {
+        tcp->stats.timeouts++;
         conn->timeouts++;
         salvo_tcp_cc_timeout(tcp, conn, now_us);
         salvo_tcp_mark_all_lost(tcp, conn, now_us);
-        timer_try_smaller(tcp, conn);
+        timer_try_smaller(tcp, conn, now_us);
     }
     salvo_tcp_timer_set(tcp, conn, TCP_TIMER_RTO, now_us + salvo_tcp_rto_us(tcp, conn));
     salvo_tcp_ready(tcp, conn);
