@@ -157,13 +157,14 @@ void salvo_tcp_consume(struct salvo_tcp *tcp, uint64_t handle, size_t size, int6
     struct tcp_receiver *r = &conn->receive;
     salvo_assert(size <= r->next - r->consumed);
     r->consumed += size;
-    if (conn->state == SALVO_TCP_DEAD)
+    if (size == 0 || conn->state == SALVO_TCP_DEAD)
         return;
 
-    /* RFC 9293 section 3.8.6.2.2, silly window avoidance: tell of room only when there is a
-     * segment's or half the memory's worth more than the peer knows of. */
-    uint64_t gain = r->consumed + tcp->config.receive_size - r->advertised;
-    if (gain >= SALVO_MIN(tcp->config.receive_size / 2, 2 * r->mss_seen) &&
+    /* RFC 9293 section 3.8.6.2.2, silly window avoidance: tell of room only when there are two
+     * segments' or half the memory's worth more than the peer knows of, and it may be waiting for
+     * it. */
+    uint64_t edge = salvo_tcp_receive_edge(tcp, conn);
+    if (edge >= r->advertised + SALVO_MIN(tcp->config.receive_size / 2, 2 * r->mss_seen) &&
         r->advertised - r->next < tcp->config.receive_size / 2)
         salvo_tcp_ack_now(tcp, conn);
 }

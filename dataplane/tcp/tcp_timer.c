@@ -194,7 +194,9 @@ static void timer_retransmit(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
         uint32_t head = conn->send.segment_head & (tcp->config.segments_max - 1);
         tcp->stats.window_probes++;
         conn->window_probing = true;
-        if (tcp_in_flight(conn) != 0 && conn->send.segments[head].list != TCP_LIST_LOST)
+        if (tcp_in_flight(conn) != 0 && conn->send.segments[head].list == TCP_LIST_NONE)
+            salvo_tcp_mark_all_lost(tcp, conn, now_us); /* SACKed and thrown away again */
+        else if (tcp_in_flight(conn) != 0 && conn->send.segments[head].list != TCP_LIST_LOST)
             salvo_tcp_mark_lost(tcp, conn, head, true);
     } else {
         tcp->stats.timeouts++;
