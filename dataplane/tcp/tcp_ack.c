@@ -244,12 +244,13 @@ static void ack_timers(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64
         salvo_tcp_rewind(tcp, conn);
     if (conn->reopened)
         conn->window_probing = false;
+    if (news->acked != 0 || conn->reopened)
+        conn->timeout_due_us = 0; /* RFC 6298 section 5.3: from now on, anew */
     if (late_us != 0 && tcp_in_flight(conn) != 0)
-        salvo_tcp_timer_set(tcp, conn, TCP_TIMER_REORDER, now_us + late_us);
-    else if (news->acked != 0 || (conn->sack && news->delivered != 0) ||
-             conn->timer == TCP_TIMER_REORDER || conn->reopened)
-        salvo_tcp_timer_rearm(tcp, conn,
-                              now_us); /* RFC 6298 section 5.3; duplicate ACKs do not count */
+        salvo_tcp_timer_reorder(tcp, conn, now_us + late_us, now_us);
+    else if (news->acked != 0 || news->delivered != 0 || conn->timer == TCP_TIMER_REORDER ||
+             conn->reopened)
+        salvo_tcp_timer_rearm(tcp, conn, now_us);
     conn->reopened = false;
 }
 

@@ -223,7 +223,9 @@ struct salvo_tcp_conn {
     /* times */
     int64_t opened_us;
     int64_t timer_us;
-    int64_t progress_us; /* when the peer last took something, for the user timeout */
+    int64_t timeout_due_us; /* of the retransmission timeout, whatever timer stands before it; 0:
+                               none */
+    int64_t progress_us;    /* when the peer last took something, for the user timeout */
     int64_t heard_us;
     int64_t sent_us; /* last data sent */
     int64_t fin_wait_due_us;
@@ -447,6 +449,9 @@ void salvo_tcp_timer_set(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, enu
                          int64_t at_us);
 /* Starts the timer that fits what is in flight (RFC 6298 section 5, RFC 8985 section 7.2). */
 void salvo_tcp_timer_rearm(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us);
+/* RACK's timer, or the timeout if that comes first. */
+void salvo_tcp_timer_reorder(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t at_us,
+                             int64_t now_us);
 void salvo_tcp_rtt_sample(const struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t rtt_us,
                           int64_t now_us);
 int64_t salvo_tcp_rto_us(const struct salvo_tcp *tcp, const struct salvo_tcp_conn *conn);

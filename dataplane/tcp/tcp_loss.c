@@ -294,5 +294,6 @@ void salvo_tcp_rewind(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn)
     conn->control.duplicate_acks = 0;
     conn->rack.probe_end = 0;
     conn->timer = TCP_TIMER_NONE;
+    conn->timeout_due_us = 0;
     (void)tcp;
 }

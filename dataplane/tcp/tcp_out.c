@@ -109,7 +109,10 @@ static bool out_again(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uint32
     record_sent(tcp, conn, slot, now_us);
     conn->sent_us = now_us;
     salvo_tcp_build(tcp, conn, now_us, segment->seq, flags, packet);
-    if (conn->timer == TCP_TIMER_NONE)
+    bool first = slot == (conn->send.segment_head & (tcp->config.segments_max - 1));
+    if (first)
+        conn->timeout_due_us = 0; /* the hole gets its whole time to be filled */
+    if ((first && conn->timer != TCP_TIMER_REORDER) || conn->timer == TCP_TIMER_NONE)
         salvo_tcp_timer_rearm(tcp, conn, now_us);
     return true;
 }
@@ -302,6 +305,7 @@ static bool out_probe(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_
     tcp->stats.tail_probes++;
     conn->rack.probe_is_retransmission = again;
     conn->rack.probe_end = conn->send.next;
+    conn->timeout_due_us = 0;
     salvo_tcp_timer_rearm(tcp, conn, now_us); /* the timeout now, section 7.3 */
     return true;
 }
@@ -335,7 +339,8 @@ static bool out_persist(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int6
     record_new(tcp, conn, span, size, bytes == 0, now_us);
     salvo_tcp_build(tcp, conn, now_us, seq, bytes == 0 ? TCP_ACK | TCP_FIN : TCP_ACK | TCP_PSH,
                     packet);
-    salvo_tcp_timer_set(tcp, conn, TCP_TIMER_RTO, now_us + salvo_tcp_rto_us(tcp, conn));
+    conn->timeout_due_us = now_us + salvo_tcp_rto_us(tcp, conn);
+    salvo_tcp_timer_set(tcp, conn, TCP_TIMER_RTO, conn->timeout_due_us);
     return true;
 }
 

@@ -138,21 +138,43 @@ static int64_t probe_due_us(const struct salvo_tcp *tcp, const struct salvo_tcp_
     return now_us + wait_us;
 }
 
+/* The timeout counts from the last ACK that moved una, or from the transmission of the first
+ * segment in flight (RFC 6298 sections 5.1 and 5.3). SACK does not restart it: a peer that takes
+ * what is new and throws away what it had would hold it off for ever. */
+static int64_t timeout_due_us(const struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
+                              int64_t now_us)
+{
+    if (conn->timeout_due_us == 0)
+        conn->timeout_due_us = now_us + salvo_tcp_rto_us(tcp, conn);
+    return conn->timeout_due_us;
+}
+
 void salvo_tcp_timer_rearm(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us)
 {
     if (tcp_in_flight(conn) == 0) { /* RFC 6298 section 5.2; a window that stays shut has its own */
         if (conn->timer != TCP_TIMER_PERSIST)
             conn->timer = TCP_TIMER_NONE;
+        conn->timeout_due_us = 0;
         return;
     }
-    /* Counted from the last ACK or first transmission, RFC 6298 sections 5.1 and 5.3. */
-    int64_t rto_at_us = now_us + salvo_tcp_rto_us(tcp, conn);
-    int64_t probe_at_us = probe_due_us(tcp, conn, now_us);
+    int64_t timeout_us = timeout_due_us(tcp, conn, now_us);
+    int64_t probe_us = probe_due_us(tcp, conn, now_us);
 
-    if (probe_at_us != 0 && probe_at_us < rto_at_us)
-        salvo_tcp_timer_set(tcp, conn, TCP_TIMER_PROBE, probe_at_us);
+    if (probe_us != 0 && probe_us < timeout_us)
+        salvo_tcp_timer_set(tcp, conn, TCP_TIMER_PROBE, probe_us);
     else
-        salvo_tcp_timer_set(tcp, conn, TCP_TIMER_RTO, rto_at_us);
+        salvo_tcp_timer_set(tcp, conn, TCP_TIMER_RTO, timeout_us);
+}
+
+void salvo_tcp_timer_reorder(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t at_us,
+                             int64_t now_us)
+{
+    int64_t timeout_us = timeout_due_us(tcp, conn, now_us);
+
+    if (at_us < timeout_us)
+        salvo_tcp_timer_set(tcp, conn, TCP_TIMER_REORDER, at_us);
+    else
+        salvo_tcp_timer_set(tcp, conn, TCP_TIMER_RTO, timeout_us);
 }
 
 /* RFC 2923 section 2.1 and RFC 4821 section 7.7: full segments time out again and again while
@@ -205,7 +227,8 @@ static void timer_retransmit(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
         salvo_tcp_mark_all_lost(tcp, conn, now_us);
         timer_try_smaller(tcp, conn, now_us);
     }
-    salvo_tcp_timer_set(tcp, conn, TCP_TIMER_RTO, now_us + salvo_tcp_rto_us(tcp, conn));
+    conn->timeout_due_us = now_us + salvo_tcp_rto_us(tcp, conn);
+    salvo_tcp_timer_set(tcp, conn, TCP_TIMER_RTO, conn->timeout_due_us);
     salvo_tcp_ready(tcp, conn);
 }
 
@@ -216,7 +239,7 @@ static void timer_reorder(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, in
     if (conn->control.lost_count != 0 && conn->recovery == TCP_OPEN)
         salvo_tcp_cc_recover(tcp, conn, now_us);
     if (wait_us != 0)
-        salvo_tcp_timer_set(tcp, conn, TCP_TIMER_REORDER, now_us + wait_us);
+        salvo_tcp_timer_reorder(tcp, conn, now_us + wait_us, now_us);
     else
         salvo_tcp_timer_rearm(tcp, conn, now_us);
     salvo_tcp_ready(tcp, conn);
