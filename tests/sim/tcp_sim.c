@@ -507,7 +507,10 @@ static void check_end(struct world *w)
     const struct salvo_tcp_stats *s = salvo_tcp_stats(w->tcp);
     uint64_t lost = w->links[0].lost + w->links[1].lost;
     const struct tcp_peer_config *p = &w->peer.config;
-    bool calm = lost == 0 && w->links[0].reorder + w->links[1].reorder == 0 &&
+    /* Without SACK an eager reader's window updates cannot be told from duplicate ACKs
+     * (docs/TCP.md): what is sent again for them is not bounded here. */
+    bool sack = w->config.sack && p->sack;
+    bool calm = sack && lost == 0 && w->links[0].reorder + w->links[1].reorder == 0 &&
                 w->links[0].jitter_us + w->links[1].jitter_us == 0 && !p->shrinks && !p->reneges &&
                 w->links[0].duplicate + w->links[1].duplicate == 0 && s->window_probes == 0;
 
@@ -525,7 +528,7 @@ static void check_end(struct world *w)
     if (calm && s->segments_retransmitted > 10 + s->tail_probes)
         fail(w, "%" PRIu64 " segments sent again on a calm link", s->segments_retransmitted);
     /* A peer that takes its window back, or SACKed data, makes us send again what it threw away. */
-    if (!p->shrinks && !p->reneges &&
+    if (sack && !p->shrinks && !p->reneges &&
         s->segments_retransmitted > 50 + 20 * lost + s->segments_out / 2)
         fail(w, "%" PRIu64 " of %" PRIu64 " segments sent again for %" PRIu64 " lost packets",
              s->segments_retransmitted, s->segments_out, lost);
