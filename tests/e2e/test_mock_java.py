@@ -1,10 +1,11 @@
 """Java's own clients, 4.9.7 and 5.3.3, send to `salvo mock`: it is a cluster to them.
 
-The mock decompresses bodies, takes batches apart and refuses what is not well formed, so its count of
-messages stored with none refused says that it understood what Java wrote.
+The mock decompresses bodies, takes batches apart and refuses what is not well formed, so its count
+of messages stored with none refused says that it understood what Java wrote.
 """
 
 import collections
+import functools
 import json
 import re
 import signal
@@ -18,6 +19,26 @@ from rocketmq import jars, java
 CLIENTS = ["4.9.7", "5.3.3"]
 GENERATIONS = ["4.7.1", "4.9.7", "5.3.3"]
 PEER = jars.ROOT / "bench" / "peers" / "java"
+
+
+class Slow(AssertionError):
+    """Java gave up waiting. Its 3 s for a route are fixed in 4.9.7, and on a busy machine a JVM that
+    has just started can need longer to look at the answer."""
+
+
+def patient(test):
+    """Up to three times, when Java was too slow. A mock that does not answer fails all three."""
+
+    @functools.wraps(test)
+    def run(*args, **kwargs):
+        for last in (False, False, True):
+            try:
+                return test(*args, **kwargs)
+            except Slow:
+                if last:
+                    raise
+
+    return run
 
 
 class Mock:
@@ -61,7 +82,11 @@ def writer(client, address, topic, count):
     with tempfile.NamedTemporaryFile("r", suffix=".jsonl") as out:
         java.run(client, "Writer", "--nameserver", address, "--topic", topic, "--out", out.name,
                  "--count", count, "--timeout-ms", 30000)
-        return [json.loads(line) for line in out]
+        lines = [json.loads(line) for line in out]
+    for line in lines:
+        if "timeout" in line.get("error", "").lower():
+            raise Slow(line)
+    return lines
 
 
 def producer(client, *args):
@@ -77,7 +102,10 @@ def producer(client, *args):
              "--warmup-s", "0", *map(str, args)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    report = json.loads(done.stdout.splitlines()[-1])
+    if report["failed"] > 0 and "timeout" in str(report["first_error"]).lower():
+        raise Slow(report)
+    return report
 
 
 def assert_all_stored(sent, topic_queues, brokers):
@@ -96,6 +124,7 @@ def assert_all_stored(sent, topic_queues, brokers):
 
 @pytest.mark.parametrize("generation", GENERATIONS)
 @pytest.mark.parametrize("client", CLIENTS)
+@patient
 def test_single_and_compressed_messages(mock, client, generation):
     """Bodies of up to 6 KB: those over 4 KB are compressed by Java; all its property shapes."""
     cluster = mock("--brokers", 2, "--topic", "Orders:3", "--like", generation)
@@ -109,6 +138,7 @@ def test_single_and_compressed_messages(mock, client, generation):
 
 @pytest.mark.parametrize("answers", ["json", "binary"])
 @pytest.mark.parametrize("client", CLIENTS)
+@patient
 def test_answers_in_either_form_and_a_topic_created_by_sending(mock, client, answers):
     cluster = mock("--answers", answers)
     sent = writer(client, cluster.address, "NotYetThere", 10)
@@ -118,6 +148,7 @@ def test_answers_in_either_form_and_a_topic_created_by_sending(mock, client, ans
 
 
 @pytest.mark.parametrize("client", CLIENTS)
+@patient
 def test_batches(mock, client):
     cluster = mock("--topic", "Batches:4")
     report = producer(client, "--nameserver", cluster.address, "--topic", "Batches", "--mode",
@@ -131,6 +162,7 @@ def test_batches(mock, client):
 
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("mode", ["async", "batch"])
+@patient
 def test_answer_only(mock, client, mode):
     cluster = mock("--topic", "Fast:4", "--answer-only")
     report = producer(client, "--nameserver", cluster.address, "--topic", "Fast", "--mode", mode,
@@ -142,6 +174,7 @@ def test_answer_only(mock, client, mode):
 
 
 @pytest.mark.parametrize("client", CLIENTS)
+@patient
 def test_scripted_faults_are_seen_and_survived(mock, client, tmp_path):
     """Java tries three times: again elsewhere when a broker says 14, and when it is cut off. But
     4.9.7's client does not notice the end of its connection while it waits for an answer: it waits

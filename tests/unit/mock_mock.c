@@ -15,12 +15,14 @@ static int dial(const char *address)
     struct sockaddr_in to = {.sin_family = AF_INET};
     char host[64];
     const char *colon = strrchr(address, ':');
+    int64_t port;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     assert_true(fd >= 0);
     snprintf(host, sizeof(host), "%.*s", (int)(colon - address), address);
     assert_int_equal(inet_pton(AF_INET, host, &to.sin_addr), 1);
-    to.sin_port = htons((uint16_t)atoi(colon + 1));
+    assert_int_equal(salvo_parse_decimal(colon + 1, strlen(colon + 1), &port), 0);
+    to.sin_port = htons((uint16_t)port);
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
     return fd;
 }
