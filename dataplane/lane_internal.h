@@ -30,6 +30,8 @@ struct salvo_lane_end {
     enum salvo_stored stored;
     const struct salvo_send_answer *answer; /* NULL: none */
     const char *detail;                     /* when there is no remark; a literal or NULL */
+    uint8_t tries;                          /* of an item that leaves its request alone */
+    bool line_goes_on; /* who stands behind on its shard is seen to by the caller, or need not be */
 };
 
 static inline void lane_count(struct salvo_lane *lane, enum salvo_lane_counter counter, uint64_t n)

@@ -98,6 +98,7 @@ void salvo_lane_finish_item(struct salvo_lane *lane, uint32_t index,
     struct salvo_result_slot *result =
         lane_result(lane, s, item->cookie, item->id, end->code, end->stored, now_ns);
 
+    result->tries = end->tries;
     if (end->detail != NULL)
         result->detail = salvo_submitter_detail(s, end->detail, strlen(end->detail));
     salvo_submitter_result_commit(s);
@@ -188,6 +189,16 @@ static const struct salvo_lane_end lane_end_earlier_failed = {
     .code = SALVO_UNSENT_EARLIER_FAILED,
     .stored = SALVO_STORED_NO,
     .detail = "an earlier message of its shard failed",
+    .line_goes_on = true,
+};
+
+/* ... of a batch that was refused and is being taken apart: before that a try may have stored it.
+ */
+static const struct salvo_lane_end lane_end_earlier_failed_maybe = {
+    .code = SALVO_REFUSED,
+    .stored = SALVO_STORED_UNKNOWN,
+    .detail = "its batch was refused, and an earlier message of its shard failed",
+    .line_goes_on = true,
 };
 
 /* Takes the items whose shard is among `failed` out of a list of items and, in step, out of the
@@ -195,7 +206,7 @@ static const struct salvo_lane_end lane_end_earlier_failed = {
  */
 static uint32_t lane_drop_shards(struct salvo_lane *lane, uint32_t *items, uint32_t *items_count,
                                  uint32_t failed, const uint8_t *body, uint32_t body_size,
-                                 uint8_t *to, int64_t now_ns)
+                                 uint8_t *to, const struct salvo_lane_end *end, int64_t now_ns)
 {
     struct salvo_reader r = salvo_reader_over(body, body_size);
     struct salvo_writer w = salvo_writer_over(to, body_size);
@@ -210,7 +221,7 @@ static uint32_t lane_drop_shards(struct salvo_lane *lane, uint32_t *items, uint3
         if (lane_line_has_shard(lane, failed, index)) {
             *link = lane->inflight.items[index].next;
             (*items_count)--;
-            salvo_lane_finish_item(lane, index, &lane_end_earlier_failed, now_ns);
+            salvo_lane_finish_item(lane, index, end, now_ns);
             continue;
         }
         salvo_batch_item_write(&w, &item);
@@ -236,6 +247,9 @@ static void lane_line_fail_request(struct salvo_lane *lane, struct salvo_request
 {
     /* A batch that is being taken apart has lost its first items already. */
     uint32_t skip = (request->flags & SALVO_REQUEST_SPLITTING) ? (uint32_t)request->sent_ns : 0;
+    struct salvo_lane_end end = (request->flags & SALVO_REQUEST_STORED_MAYBE)
+                                    ? lane_end_earlier_failed_maybe
+                                    : lane_end_earlier_failed;
     struct salvo_request before;
     const uint8_t *body;
     uint32_t hits = 0;
@@ -243,12 +257,13 @@ static void lane_line_fail_request(struct salvo_lane *lane, struct salvo_request
 
     for (uint32_t i = request->item_first; i != SALVO_ITEM_NONE; i = lane->inflight.items[i].next)
         hits += lane_line_has_shard(lane, failed, i);
+    end.tries = request->tries;
     if (hits == 0)
         return;
     if (hits == request->items_count || (request->flags & SALVO_REQUEST_BATCH) == 0) {
         salvo_lane_line_remove(lane, request);
         salvo_wheel_remove(&lane->inflight, request);
-        salvo_lane_finish(lane, request, &lane_end_earlier_failed, now_ns);
+        salvo_lane_finish(lane, request, &end, now_ns);
         return;
     }
     body = salvo_chunk_linear(&lane->chunks, request->chunk,
@@ -256,7 +271,7 @@ static void lane_line_fail_request(struct salvo_lane *lane, struct salvo_request
                                   request->suffix_size + skip,
                               request->body_size - skip, lane->scratch);
     size = lane_drop_shards(lane, &request->item_first, &request->items_count, failed, body,
-                            request->body_size - skip, lane->compress_scratch, now_ns);
+                            request->body_size - skip, lane->compress_scratch, &end, now_ns);
     before = *request;
     if (lane_park_batch(lane, request, size)) {
         salvo_lane_unhold(lane, &before);
@@ -266,7 +281,7 @@ static void lane_line_fail_request(struct salvo_lane *lane, struct salvo_request
     /* No room to keep the shorter body: what is left of it fails too, unsent. */
     salvo_lane_line_remove(lane, request);
     salvo_wheel_remove(&lane->inflight, request);
-    salvo_lane_finish(lane, request, &lane_end_earlier_failed, now_ns);
+    salvo_lane_finish(lane, request, &end, now_ns);
 }
 
 /* A request of the line failed for good: so does what waits behind it on the same shards, from
@@ -286,8 +301,9 @@ static void lane_line_fail(struct salvo_lane *lane, uint32_t queue, uint32_t ind
         if (batch->key.queue != queue || (batch->key.flags & SALVO_REQUEST_ORDERED) == 0)
             continue;
         memcpy(lane->scratch, batch->bytes, batch->used);
-        batch->used = lane_drop_shards(lane, &batch->item_first, &batch->count, failed,
-                                       lane->scratch, batch->used, batch->bytes, now_ns);
+        batch->used =
+            lane_drop_shards(lane, &batch->item_first, &batch->count, failed, lane->scratch,
+                             batch->used, batch->bytes, &lane_end_earlier_failed, now_ns);
         batch->item_last = batch->item_first;
         while (batch->item_last != SALVO_ITEM_NONE &&
                lane->inflight.items[batch->item_last].next != SALVO_ITEM_NONE)
@@ -390,7 +406,7 @@ void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
     if (turn)
         lane->lines[queue].busy = SALVO_REQUEST_NONE;
     if ((request->flags & SALVO_REQUEST_ORDERED) != 0 && end->stored != SALVO_STORED_YES &&
-        end->code != SALVO_UNSENT_EARLIER_FAILED)
+        !end->line_goes_on)
         lane_line_fail(lane, queue, turn ? lane->lines[queue].head : request->next, items, now_ns);
     while (items != SALVO_ITEM_NONE) {
         uint32_t next = lane->inflight.items[items].next;
