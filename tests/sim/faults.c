@@ -242,7 +242,7 @@ static bool fault_by_mock(struct sim *sim, const struct sim_fault *fault)
         step.kind = SALVO_MOCK_FAULT_GO_AWAY;
         break;
     case SIM_FAULT_BATCH_REFUSED:
-        if (sim_chance(sim, 400)) {
+        if (sim_chance(sim, 800)) {
             fault_batch_story(sim);
             return true;
         }
