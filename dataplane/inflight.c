@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define WHEEL_NOT_IN UINT16_MAX
+#define WHEEL_NEVER  INT64_MAX /* deadline_ns of a request that has none */
 
 void salvo_inflight_init(struct salvo_inflight *inflight, struct salvo_request *requests,
                          uint32_t requests_max, struct salvo_item *items, uint32_t items_max,
@@ -29,6 +30,7 @@ void salvo_inflight_init(struct salvo_inflight *inflight, struct salvo_request *
         requests[i].opaque = SALVO_OPAQUE_BASE + (int32_t)i;
         requests[i].next = i + 1 < requests_max ? i + 1 : SALVO_REQUEST_NONE;
         requests[i].wheel_slot = WHEEL_NOT_IN;
+        requests[i].deadline_ns = WHEEL_NEVER;
     }
     for (uint32_t i = 0; i < items_max; i++)
         items[i].next = i + 1 < items_max ? i + 1 : SALVO_ITEM_NONE;
@@ -79,7 +81,7 @@ void salvo_request_free(struct salvo_inflight *inflight, struct salvo_request *r
     uint32_t index = salvo_inflight_index(inflight, request);
 
     salvo_assert(request->state != SALVO_REQUEST_FREE);
-    salvo_assert(request->wheel_slot == WHEEL_NOT_IN);
+    salvo_assert(request->deadline_ns == WHEEL_NEVER);
     request->state = SALVO_REQUEST_FREE;
     request->next = SALVO_REQUEST_NONE;
     if (inflight->free_count == 0)
@@ -90,18 +92,19 @@ void salvo_request_free(struct salvo_inflight *inflight, struct salvo_request *r
     inflight->free_count++;
 }
 
-void salvo_wheel_add(struct salvo_inflight *inflight, struct salvo_request *request,
-                     int64_t deadline_ns)
+/* The slot of a deadline, as a tick. Rounded up: never early; a deadline that has passed goes into
+ * the next slot to be visited. */
+static int64_t wheel_tick_of(const struct salvo_inflight *inflight, int64_t deadline_ns)
 {
-    /* Rounded up: never early; a deadline that has passed goes into the next slot to be visited. */
     int64_t tick = (deadline_ns + SALVO_NS_PER_MS - 1) / SALVO_NS_PER_MS;
-    uint32_t slot;
 
-    salvo_assert(request->wheel_slot == WHEEL_NOT_IN);
-    if (tick <= inflight->wheel_tick)
-        tick = inflight->wheel_tick + 1;
-    slot = (uint32_t)tick & (SALVO_WHEEL_SLOTS - 1);
-    request->deadline_ns = deadline_ns;
+    return SALVO_MAX(tick, inflight->wheel_tick + 1);
+}
+
+static void wheel_link(struct salvo_inflight *inflight, struct salvo_request *request, int64_t tick)
+{
+    uint32_t slot = (uint32_t)tick & (SALVO_WHEEL_SLOTS - 1);
+
     request->wheel_slot = (uint16_t)slot;
     request->wheel_previous = SALVO_REQUEST_NONE;
     request->wheel_next = inflight->wheel[slot];
@@ -113,12 +116,10 @@ void salvo_wheel_add(struct salvo_inflight *inflight, struct salvo_request *requ
     inflight->wheel[slot] = salvo_inflight_index(inflight, request);
 }
 
-void salvo_wheel_remove(struct salvo_inflight *inflight, struct salvo_request *request)
+static void wheel_unlink(struct salvo_inflight *inflight, struct salvo_request *request)
 {
     uint16_t slot = request->wheel_slot;
 
-    if (slot == WHEEL_NOT_IN)
-        return;
     if (request->wheel_next != SALVO_REQUEST_NONE)
         inflight->requests[request->wheel_next].wheel_previous = request->wheel_previous;
     if (request->wheel_previous != SALVO_REQUEST_NONE)
@@ -128,6 +129,35 @@ void salvo_wheel_remove(struct salvo_inflight *inflight, struct salvo_request *r
     if (inflight->wheel[slot] == SALVO_REQUEST_NONE)
         inflight->wheel_used[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
     request->wheel_slot = WHEEL_NOT_IN;
+}
+
+void salvo_wheel_add(struct salvo_inflight *inflight, struct salvo_request *request,
+                     int64_t deadline_ns)
+{
+    int64_t tick = wheel_tick_of(inflight, deadline_ns);
+
+    salvo_assert(request->deadline_ns == WHEEL_NEVER);
+    salvo_assert(deadline_ns != WHEEL_NEVER);
+    request->deadline_ns = deadline_ns;
+    inflight->wheel_count++;
+    if (request->wheel_slot != WHEEL_NOT_IN) {
+        /* Still linked from before: good when that slot is visited in time. */
+        uint32_t ahead =
+            (request->wheel_slot - (uint32_t)inflight->wheel_tick - 1) & (SALVO_WHEEL_SLOTS - 1);
+
+        if (inflight->wheel_tick + 1 + ahead <= tick)
+            return;
+        wheel_unlink(inflight, request);
+    }
+    wheel_link(inflight, request, tick);
+}
+
+void salvo_wheel_remove(struct salvo_inflight *inflight, struct salvo_request *request)
+{
+    if (request->deadline_ns == WHEEL_NEVER)
+        return;
+    request->deadline_ns = WHEEL_NEVER;
+    inflight->wheel_count--;
 }
 
 /* The first used slot at a distance of 1 to SALVO_WHEEL_SLOTS from the wheel's tick; 0: none. */
@@ -150,12 +180,13 @@ static uint32_t wheel_distance(const struct salvo_inflight *inflight)
 
 int64_t salvo_wheel_next_ns(const struct salvo_inflight *inflight)
 {
-    uint32_t distance = wheel_distance(inflight);
+    uint32_t distance = inflight->wheel_count == 0 ? 0 : wheel_distance(inflight);
 
     return distance == 0 ? INT64_MAX : (inflight->wheel_tick + distance) * SALVO_NS_PER_MS;
 }
 
-/* One that is due in the slot, out of the wheel. The slot may hold later rounds too. */
+/* One that is due in the slot, out of the wheel. The slot may hold later rounds too, and what has
+ * got another deadline since, or none: that moves to its own slot, or out. */
 static struct salvo_request *wheel_due(struct salvo_inflight *inflight, uint32_t slot,
                                        int64_t now_ns)
 {
@@ -163,11 +194,22 @@ static struct salvo_request *wheel_due(struct salvo_inflight *inflight, uint32_t
 
     while (index != SALVO_REQUEST_NONE) {
         struct salvo_request *request = &inflight->requests[index];
+        int64_t tick;
 
         index = request->wheel_next;
+        if (request->deadline_ns == WHEEL_NEVER) {
+            wheel_unlink(inflight, request);
+            continue;
+        }
         if (request->deadline_ns <= now_ns) {
+            wheel_unlink(inflight, request);
             salvo_wheel_remove(inflight, request);
             return request;
+        }
+        tick = wheel_tick_of(inflight, request->deadline_ns);
+        if (((uint32_t)tick & (SALVO_WHEEL_SLOTS - 1)) != slot) {
+            wheel_unlink(inflight, request);
+            wheel_link(inflight, request, tick);
         }
     }
     return NULL;
@@ -181,7 +223,8 @@ struct salvo_request *salvo_wheel_expired(struct salvo_inflight *inflight, int64
         uint32_t distance = wheel_distance(inflight);
         struct salvo_request *request;
 
-        if (distance == 0 || inflight->wheel_tick + distance > now_tick) {
+        if (inflight->wheel_count == 0 || distance == 0 ||
+            inflight->wheel_tick + distance > now_tick) {
             inflight->wheel_tick = now_tick;
             return NULL;
         }

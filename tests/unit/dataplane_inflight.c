@@ -409,6 +409,38 @@ static void each_distance_is_found(void **state)
     }
 }
 
+/* A request that is answered long before its deadline, and used again, over and over: it is due
+ * when the last deadline says, whether that is earlier or later than the ones before. */
+static void only_the_last_deadline_counts(void **state)
+{
+    static const int64_t deadlines_ms[] = {1000, 1500, 300, 9000, 299, 4097 + 299, 20, 10000};
+
+    (void)state;
+    init(1, 0);
+    for (size_t n = 1; n <= SALVO_ARRAY_LENGTH(deadlines_ms); n++) {
+        int64_t start_ms = inflight.wheel_tick;
+        struct salvo_request *request = NULL;
+
+        for (size_t i = 0; i < n; i++) {
+            request = salvo_request_take(&inflight);
+            salvo_wheel_add(&inflight, request, (start_ms + deadlines_ms[i]) * MS);
+            if (i + 1 < n) {
+                salvo_wheel_remove(&inflight, request);
+                salvo_request_free(&inflight, request);
+                assert_int_equal(salvo_wheel_next_ns(&inflight), INT64_MAX);
+            }
+        }
+        for (int64_t ms = start_ms; ms < start_ms + deadlines_ms[n - 1]; ms++) {
+            assert_null(salvo_wheel_expired(&inflight, ms * MS));
+            assert_true(salvo_wheel_next_ns(&inflight) > ms * MS);
+            assert_true(salvo_wheel_next_ns(&inflight) <= (start_ms + deadlines_ms[n - 1]) * MS);
+        }
+        assert_ptr_equal(salvo_wheel_expired(&inflight, (start_ms + deadlines_ms[n - 1]) * MS),
+                         request);
+        salvo_request_free(&inflight, request);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +455,7 @@ int main(void)
         cmocka_unit_test(every_deadline_comes_once_and_never_early),
         cmocka_unit_test(next_ns_is_never_later_than_the_next_deadline),
         cmocka_unit_test(each_distance_is_found),
+        cmocka_unit_test(only_the_last_deadline_counts),
     };
 
     return cmocka_run_group_tests_name("dataplane/inflight", tests, NULL, NULL);
