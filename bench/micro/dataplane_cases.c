@@ -246,7 +246,7 @@ static void submitter_results(uint64_t items)
 /* --- inflight --------------------------------------------------------------------------------- */
 
 static struct salvo_inflight inflight;
-static struct salvo_request requests[SALVO_REQUESTS_MAX];
+static struct salvo_request *requests; /* in an arena, as a lane's are */
 static struct salvo_item request_items[16];
 static uint32_t wheel[SALVO_WHEEL_SLOTS];
 static uint64_t wheel_used[SALVO_WHEEL_SLOTS / 64];
@@ -275,8 +275,20 @@ static inline void inflight_complete(int32_t opaque)
     salvo_request_free(&inflight, request);
 }
 
+static void inflight_memory(void)
+{
+    static struct salvo_arena arena;
+    size_t size = sizeof(*requests) * SALVO_REQUESTS_MAX;
+
+    if (requests == NULL && salvo_arena_init(&arena, size + 128, true) != 0)
+        abort();
+    if (requests == NULL)
+        requests = salvo_arena_take(&arena, size, 128);
+}
+
 static void inflight_begin(void)
 {
+    inflight_memory();
     inflight_now_ns = SALVO_NS_PER_S;
     salvo_inflight_init(&inflight, requests, 4096, request_items, 16, wheel, wheel_used,
                         inflight_now_ns);
@@ -296,6 +308,7 @@ static void inflight_in_order(uint64_t items)
 
 static void inflight_random_begin(void)
 {
+    inflight_memory();
     inflight_now_ns = SALVO_NS_PER_S;
     inflight_random = 88172645463325252u;
     salvo_inflight_init(&inflight, requests, SALVO_REQUESTS_MAX, request_items, 16, wheel,
