@@ -163,7 +163,8 @@ static void topic_build(struct salvo_route_table *table, uint32_t topic,
 
     if (salvo_route_object_equal(old, state, table->wants, wants_count))
         return;
-    given = salvo_queue_numbers_give(&table->numbers, old, table->wants, wants_count);
+    given = salvo_queue_numbers_give(&table->numbers, table->brokers, topic, old, table->wants,
+                                     wants_count);
     if (given < wants_count)
         salvo_report_error(table->report, "control: queues", -ENOSPC,
                            "topic %s: only %u of %u queues fit; raise option queues_max (%u)", name,

@@ -150,6 +150,52 @@ static void lost_queue_numbers_wait_for_every_lane(void **state)
     assert_int_equal(world_route_topic(world, topic)->queues[15].queue, lost);
 }
 
+/* What waits in a lane for a queue's number goes on when the broker is back: seen by every lane,
+ * by some, or by none. */
+static void queues_that_come_back_have_their_numbers_again(void **state)
+{
+    uint32_t topic, other, before[4];
+
+    world->config.brokers_max = 16; /* nobody answers BROKER_DROP here */
+    topic = start_with_topic("T");
+    other = world_topic_open(world, "U");
+    broker("a", 1, 2);
+    broker("b", 2, 2);
+    apply(topic);
+    turn();
+    for (uint32_t i = 0; i < 4; i++)
+        before[i] = world_route_topic(world, topic)->queues[i].queue;
+    for (uint32_t round = 0; round < 4; round++) {
+        clear();
+        broker("b", 2, 2);
+        apply(topic);
+        if (round != 0) { /* in round 0 no snapshot is made of it at all */
+            turn();
+            assert_int_equal(world_route_topic(world, topic)->queues_count, 2);
+        }
+        if (round >= 2)
+            lane_sees(0);
+        if (round >= 3)
+            both_see();
+        data = world_topic(world, "U");
+        clear();
+        broker("b", 2, (int32_t)round + 1);
+        apply(other);
+        if (round != 0)
+            turn();
+        data = world_topic(world, "T");
+        clear();
+        broker("a", 1, 2);
+        broker("b", 2, 2);
+        apply(topic);
+        turn();
+        for (uint32_t i = 0; i < 4; i++)
+            assert_int_equal(world_route_topic(world, topic)->queues[i].queue, before[i]);
+        both_see();
+        assert_int_equal(world->control.table.numbers.free_count, 16 - 4 - (round + 1));
+    }
+}
+
 static void limits_are_respected_and_said(void **state)
 {
     uint32_t topic = start_with_topic("T"), other = world_topic_open(world, "U");
@@ -432,6 +478,7 @@ int main(void)
         ROUTE_TEST(numbers_stay_while_a_topic_grows),
         ROUTE_TEST(unchanged_topics_are_shared_and_an_equal_answer_is_not_published),
         ROUTE_TEST(lost_queue_numbers_wait_for_every_lane),
+        ROUTE_TEST(queues_that_come_back_have_their_numbers_again),
         ROUTE_TEST(limits_are_respected_and_said),
         ROUTE_TEST(only_writable_queues_of_known_masters_count),
         ROUTE_TEST(order_conf_decides_alone),
