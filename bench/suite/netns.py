@@ -1,0 +1,72 @@
+"""Two network namespaces and a veth pair between them, gone when the block ends."""
+
+import contextlib
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from . import programs
+
+PREFIX = "salvo-bench-"
+NETWORK = "10.213.57"  # only ever inside the namespaces
+
+
+def _ip(*words):
+    programs.run(["ip", *words], limit_s=10)
+
+
+def _names():
+    folder = Path("/run/netns")
+    return [each.name for each in folder.iterdir()] if folder.is_dir() else []
+
+
+def _delete(name):
+    subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+def remove_stale():
+    """Those of runs that were killed: their name holds the pid of nobody."""
+    for name in _names():
+        match = re.fullmatch(PREFIX + r"(\d+)-[cs]", name)
+        if match and not Path(f"/proc/{match[1]}").exists():
+            _delete(name)
+
+
+class Pair:
+    """client and server are namespaces, server_address is where a server listens."""
+
+    def __init__(self):
+        pid = os.getpid()
+        self.client, self.server = f"{PREFIX}{pid}-c", f"{PREFIX}{pid}-s"
+        self.client_address, self.server_address = NETWORK + ".1", NETWORK + ".2"
+        self._devices = (f"sbc{pid}", f"sbs{pid}")
+
+    def make(self):
+        _ip("netns", "add", self.client)
+        _ip("netns", "add", self.server)
+        _ip("link", "add", self._devices[0], "netns", self.client, "type", "veth",
+            "peer", "name", self._devices[1], "netns", self.server)
+        for namespace, device, address in (
+                (self.client, self._devices[0], self.client_address),
+                (self.server, self._devices[1], self.server_address)):
+            _ip("-n", namespace, "addr", "add", address + "/24", "dev", device)
+            _ip("-n", namespace, "link", "set", "lo", "up")
+            _ip("-n", namespace, "link", "set", device, "up")
+
+    def remove(self):
+        _delete(self.client)
+        _delete(self.server)
+
+
+@contextlib.contextmanager
+def pair():
+    if os.geteuid() != 0:
+        raise programs.Failed("network namespaces need root")
+    remove_stale()
+    made = Pair()
+    try:
+        made.make()
+        yield made
+    finally:
+        made.remove()

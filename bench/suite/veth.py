@@ -1,0 +1,144 @@
+"""Over a veth pair: salvo on one core, the mock on the other, beside the blaster.
+
+The rows of a round run one after the other, then the next round: a ratio is of neighbours in time.
+"""
+
+from . import netns, programs
+from .report import Runs, median_ratio, number
+
+CLIENT_CPU, SERVER_CPU = 0, 1
+WINDOW = 4000         # messages out, of salvo and of the blaster
+BATCH_WINDOW = 64     # frames out
+BATCH_MESSAGES = 160  # about as many messages of 128 bytes as 32 KiB hold
+OPEN_RATE = 200_000
+PORT = 9876
+
+# body_size_max sizes the message ring: with 1 MiB of it a core's second-level cache holds all that
+# is in use, with the default's 16 MiB each message's place comes from memory.
+CALLER = ("-D", "threads=caller", "-D", "body_size_max=64KiB")
+UNBATCHED = (*CALLER, "--closed", str(WINDOW), "-D", f"requests_per_broker={WINDOW}")
+BATCHED = (*CALLER, "--linger", "1ms", "--batch-bytes", "32KiB",
+           "--closed", str(BATCH_WINDOW * BATCH_MESSAGES))
+
+# name: (mock, program, its options)
+CASES = {
+    "blaster 128": ("answer", "blaster", ("--size", "128", "--window", str(WINDOW))),
+    "salvo 128": ("answer", "load", ("--size", "128", *UNBATCHED, "--net", "uring")),
+    "salvo 128 epoll": ("answer", "load", ("--size", "128", *UNBATCHED, "--net", "epoll")),
+    "blaster 1k": ("answer", "blaster", ("--size", "1024", "--window", str(WINDOW))),
+    "salvo 1k": ("answer", "load", ("--size", "1024", *UNBATCHED, "--net", "uring")),
+    "blaster batch": ("answer", "blaster", ("--size", "128", "--batch-bytes", "32768",
+                                            "--window", str(BATCH_WINDOW))),
+    "salvo batch": ("answer", "load", ("--size", "128", *BATCHED, "--net", "uring")),
+    "salvo null": ("answer", "load", ("--size", "128", *UNBATCHED, "--net", "null")),
+    "salvo checked": ("check", "load", ("--size", "128", *UNBATCHED, "--net", "uring")),
+    "salvo open": ("spin", "load", ("--size", "128", *CALLER, "--rate", str(OPEN_RATE),
+                                    "--idle", "spin", "--net", "uring")),
+}
+MOCKS = {
+    "answer": ("--answer-only",),
+    "spin": ("--answer-only", "--spin"),
+    "check": (),
+}
+
+
+def _run_case(plan, pair, name, nameserver):
+    _, program, options = CASES[name]
+    if program == "blaster":
+        broker = f"{pair.server_address}:{PORT + 1}"
+        return programs.blaster(plan, broker, *options, "--seconds", plan.seconds,
+                                "--warmup", plan.warmup, namespace=pair.client, cpu=CLIENT_CPU)
+    return programs.load(plan, nameserver, "--topic", "T", *options,
+                         "--duration", f"{plan.seconds}s", "--warmup", f"{plan.warmup}s",
+                         namespace=pair.client, cpu=CLIENT_CPU)
+
+
+def _figures(done, mock_share):
+    figures = {"rate": done["rate_per_s"], "cpu_us": done["cpu_us_per_message"],
+               "core_share": done["rate_per_s"] * done["cpu_us_per_message"] / 1e6,
+               "mock_share": mock_share, "valid": done.get("valid", True)}
+    if "latency_us" in done:
+        figures["p50_us"] = done["latency_us"]["p50"]
+        figures["p99_us"] = done["latency_us"]["p99"]
+    return figures
+
+
+def _round(plan, pair, runs, report):
+    for kind, options in MOCKS.items():
+        with programs.mock(plan, "--listen", pair.server_address, "--port", PORT, "--topic",
+                           "T:4", "--cpu", SERVER_CPU, *options, namespace=pair.server,
+                           cpu=SERVER_CPU) as (nameserver, pid):
+            for name, case in CASES.items():
+                if case[0] != kind:
+                    continue
+                before = programs.cpu_seconds(pid)
+                done = _run_case(plan, pair, name, nameserver)
+                used = programs.cpu_seconds(pid) - before
+                if done.get("acked", 1) == 0:
+                    raise programs.Failed(f"{name}: nothing was acknowledged")
+                runs[name].add(**_figures(done, used / (plan.seconds + plan.warmup)))
+                if "build" in done:
+                    report.note_build(done)
+
+
+def _detail(runs):
+    low, high = runs.spread("rate")
+    text = (f"{number(low)} to {number(high)}/s; {runs.median('cpu_us'):.3f} us CPU per message, "
+            f"{number(1e6 / runs.median('cpu_us'))}/s a core; had {runs.median('core_share'):.0%} "
+            f"of its core, mock {runs.median('mock_share'):.0%}")
+    if not all(runs.all()["valid"]):
+        text += "; invalid: the generator was late"
+    if "p50_us" in runs.all():
+        text += f"; p50 {runs.median('p50_us'):.0f} us, p99 {runs.median('p99_us'):.0f} us"
+    return text
+
+
+def _add_rate(report, row, runs, rate_min=None):
+    rate = runs.median("rate")
+    report.add("veth", row, number(rate) + "/s",
+               f">= {number(rate_min)}/s" if rate_min else "",
+               rate >= rate_min if rate_min else None, detail=_detail(runs), figures=runs.all())
+
+
+def _add_beside(report, row, runs, limit, ratio_min):
+    ratio = median_ratio(runs, limit, "rate")
+    cpu = limit.median("cpu_us") / runs.median("cpu_us")
+    report.add("veth", row, number(runs.median("rate")) + "/s", f">= {ratio_min} of it",
+               ratio >= ratio_min, beside=number(limit.median("rate")) + "/s", ratio=ratio,
+               detail=f"by CPU per message {cpu:.2f} of it ({limit.median('cpu_us'):.3f} / "
+               f"{runs.median('cpu_us'):.3f} us)")
+
+
+def _rows(report, runs):
+    _add_rate(report, "blaster, 128 B", runs["blaster 128"])
+    _add_rate(report, "unbatched 128 B", runs["salvo 128"], 1e6)
+    _add_beside(report, "unbatched 128 B, beside the blaster", runs["salvo 128"],
+                runs["blaster 128"], 0.5)
+    _add_rate(report, "blaster, 1 KB", runs["blaster 1k"])
+    _add_beside(report, "unbatched 1 KB, beside the blaster", runs["salvo 1k"],
+                runs["blaster 1k"], 0.6)
+    _add_rate(report, "blaster, batches of 32 KB", runs["blaster batch"])
+    _add_rate(report, "batched 32 KB, 128 B", runs["salvo batch"], 5e6)
+    p50 = runs["salvo open"].median("p50_us")
+    report.add("veth", "open loop 200 k/s, both sides spin: p50", f"{p50:.1f} us", "< 40 us",
+               p50 < 40, detail=_detail(runs["salvo open"]), figures=runs["salvo open"].all())
+    _add_rate(report, "checking mock, unbatched 128 B", runs["salvo checked"])
+    _add_rate(report, "epoll, unbatched 128 B", runs["salvo 128 epoll"])
+    ratio = median_ratio(runs["salvo 128"], runs["salvo 128 epoll"], "rate")
+    report.add("veth", "uring beside epoll, unbatched 128 B",
+               number(runs["salvo 128"].median("rate")) + "/s",
+               beside=number(runs["salvo 128 epoll"].median("rate")) + "/s", ratio=ratio)
+    _add_rate(report, "null backend, unbatched 128 B", runs["salvo null"])
+
+
+def run(plan, report):
+    report.settings["veth"] = (
+        f"client on core {CLIENT_CPU} (threads=caller, body_size_max=64KiB), salvo mock on core "
+        f"{SERVER_CPU}; window "
+        f"{WINDOW} messages, {BATCH_WINDOW} frames in batches; {plan.repeats} rounds of "
+        f"{plan.seconds:g} s behind {plan.warmup:g} s, medians")
+    runs = {name: Runs() for name in CASES}
+    with netns.pair() as pair:
+        for _ in range(plan.repeats):
+            _round(plan, pair, runs, report)
+    _rows(report, runs)
