@@ -77,10 +77,8 @@ static int new_check(const struct salvo_mock_conf *conf, char *errbuf, size_t er
     return 0;
 }
 
-static void new_brokers(struct salvo_mock *mock)
+static void new_brokers(struct salvo_mock *mock, const struct salvo_mock_conf *conf)
 {
-    const struct salvo_mock_conf *conf = &mock->conf;
-
     for (uint32_t i = 0; i < conf->brokers; i++) {
         struct mock_broker *broker = &mock->brokers[i];
 
@@ -150,7 +148,7 @@ int salvo_mock_new(const struct salvo_mock_conf *conf, struct salvo_mock **ret_m
     mock->clock = conf->clock != NULL ? conf->clock : salvo_clock_system();
     mock->own_net = conf->nets == NULL;
     mock->auto_create = conf->auto_create;
-    new_brokers(mock);
+    new_brokers(mock, conf);
     r = new_memory(mock);
     if (!r && conf->remember && !conf->answer_only)
         r = mock_store_init(&mock->store, conf->remember_max);

@@ -320,7 +320,7 @@ static void send_store(struct salvo_mock *mock, const struct send *s,
 
     if (size > 0)
         (void)send_inflate(mock, s, item->body, item->body_size, &body,
-                           &size); /* went well before */
+                           &size);     /* went well before */
     if (mock->store.records != NULL) { /* else nobody can ask for them */
         record.body_digest = salvo_mock_digest(body, size);
         record.properties_digest = salvo_mock_digest(item->properties, item->properties_size);
