@@ -172,10 +172,11 @@ static int plan_check_texts(const struct salvo_config *config, char *ret_error)
     }
     if (config->client_ip[0] != '\0' && inet_pton(AF_INET, config->client_ip, ip) != 1 &&
         inet_pton(AF_INET6, config->client_ip, ip) != 1) {
-        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
-                 "client_ip \"%s\" is no IPv4 or IPv6 address: write one as in 10.0.0.1, or leave it "
-                 "empty to have one chosen",
-                 config->client_ip);
+        snprintf(
+            ret_error, SALVO_CONFIG_ERROR_MAX,
+            "client_ip \"%s\" is no IPv4 or IPv6 address: write one as in 10.0.0.1, or leave it "
+            "empty to have one chosen",
+            config->client_ip);
         return salvo_raise(-EINVAL);
     }
     r = plan_check_cpus("lane_cpus", config->lane_cpus, ret_error);
@@ -195,8 +196,7 @@ int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_pl
                  config->try_timeout_ms, config->timeout_ms);
         return salvo_raise(-EINVAL);
     }
-    if (config->batch == SALVO_BATCH_LINGER &&
-        config->linger_us >= config->timeout_ms * 1000) {
+    if (config->batch == SALVO_BATCH_LINGER && config->linger_us >= config->timeout_ms * 1000) {
         snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
                  "linger_us (%" PRId64 ") is as long as timeout_ms (%" PRId64
                  "), and time would be up before a batch goes: lower it, or raise timeout_ms",

@@ -22,7 +22,7 @@ struct salvo_queue_numbers {
     uint32_t queues_max;
     struct salvo_queue_number *table;
     uint32_t known_count; /* not used, but remembered */
-    uint32_t *free; /* a ring: the longest free first */
+    uint32_t *free;       /* a ring: the longest free first */
     uint32_t free_head;
     uint32_t free_count;
     uint32_t *lost; /* since the last snapshot: they go with the one it replaces */

@@ -148,7 +148,7 @@ struct salvo_submitter {
     uint64_t polled;
     int64_t wall_ms; /* wall clock when mono stood at wall_read_ns: read anew every millisecond */
     int64_t wall_read_ns;
-    bool event_fd_wanted; /* somebody asked for the descriptor: it is armed from then on */
+    bool event_fd_wanted;        /* somebody asked for the descriptor: it is armed from then on */
     _Atomic(uint32_t) *draining; /* the sender's: inputs are closed */
 
     /* both: one producer, one consumer each */

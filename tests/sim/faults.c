@@ -42,8 +42,7 @@ const char *const sim_state_names[SIM_STATES] = {"down",        "connecting", "u
 
 #define FAULT_PROVOKE_NS_MAX (3 * SALVO_NS_PER_S)
 
-/* --- the connection concerned
- * -------------------------------------------------------------------------------- */
+/* --- the connection concerned ----------------------------------------------------------------- */
 
 uint32_t sim_broker_number(const struct sim *sim, uint32_t broker)
 {
@@ -83,9 +82,7 @@ static enum sim_state fault_state(const struct sim *sim, uint32_t lane_index, ui
     return conn->inflight != 0 ? SIM_STATE_INFLIGHT : SIM_STATE_IDLE;
 }
 
-/* --- ending
- * --------------------------------------------------------------------------------------------------
- */
+/* --- ending ----------------------------------------------------------------------------------- */
 
 static uint32_t fault_host(const struct sim *sim, uint32_t broker)
 {
@@ -152,9 +149,7 @@ static void fault_cure(struct sim *sim, const struct sim_cure *cure)
     }
 }
 
-/* --- happening
- * -----------------------------------------------------------------------------------------------
- */
+/* --- happening -------------------------------------------------------------------------------- */
 
 static void fault_step(struct sim *sim, const struct sim_fault *fault, struct salvo_mock_fault step)
 {
@@ -231,11 +226,12 @@ static bool fault_by_mock(struct sim *sim, const struct sim_fault *fault)
     case SIM_FAULT_BUSY:
         step = (struct salvo_mock_fault){
             .kind = SALVO_MOCK_FAULT_CODE, .code = 2, .count = sim_between(sim, 1, 100)};
-        strcpy(step.remark, "[REJECTREQUEST]system busy, start flow control for a while");
+        snprintf(step.remark, sizeof(step.remark),
+                 "[REJECTREQUEST]system busy, start flow control for a while");
         break;
     case SIM_FAULT_CODES:
         step = (struct salvo_mock_fault){.kind = SALVO_MOCK_FAULT_CODE, .code = fault_code(sim)};
-        strcpy(step.remark, "as the fault said");
+        snprintf(step.remark, sizeof(step.remark), "as the fault said");
         /* 0 to 12 are only given for what was stored. */
         break;
     case SIM_FAULT_GO_AWAY:
@@ -342,8 +338,7 @@ static void fault_happen(struct sim *sim, struct sim_fault *fault)
     sim_load_burst(sim, sim_between(sim, 1, 30)); /* something to go wrong */
 }
 
-/* --- provoking a state
- * --------------------------------------------------------------------------------------- */
+/* --- provoking a state ------------------------------------------------------------------------ */
 
 static void fault_provoke(struct sim *sim, const struct sim_fault *fault)
 {
@@ -392,8 +387,7 @@ static void fault_provoke_on(struct sim *sim, const struct sim_fault *fault, enu
         sim_load_burst(sim, 10);
 }
 
-/* --- the run's faults
- * ---------------------------------------------------------------------------------------- */
+/* --- the run's faults ------------------------------------------------------------------------- */
 
 void sim_faults_plan(struct sim *sim)
 {

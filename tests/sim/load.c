@@ -10,8 +10,7 @@ const char *const sim_topic_names[SIM_TOPICS] = {"SimA", "SimB", "SimC", "SimNew
 #define LOAD_TOPIC_UNKNOWN (SIM_TOPICS - 1)
 #define LOAD_BODY_MAX      SALVO_KIB(512)
 
-/* --- what a message is
- * ------------------------------------------------------------------------------------ */
+/* --- what a message is ------------------------------------------------------------------------ */
 
 static struct salvo_random load_random(const struct sim *sim, uint32_t index)
 {
@@ -134,8 +133,7 @@ static void load_make(struct sim *sim, struct sim_message *message, bool live)
         message->budget_ns = sim_between(sim, 1, 8000) * SALVO_NS_PER_MS;
 }
 
-/* --- submitting
- * ------------------------------------------------------------------------------------------- */
+/* --- submitting ------------------------------------------------------------------------------- */
 
 static void load_fill(struct sim *sim, uint32_t index, salvo_msg *m)
 {
@@ -240,9 +238,7 @@ int64_t sim_load_next_ns(const struct sim *sim)
            (sim->burst_left != 0 ? sim_now(sim) + SALVO_NS_PER_MS : sim->burst_at_ns);
 }
 
-/* --- results
- * -----------------------------------------------------------------------------------------------
- */
+/* --- results ---------------------------------------------------------------------------------- */
 
 static void load_result(void *arg, const salvo_result *result)
 {

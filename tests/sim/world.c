@@ -22,8 +22,7 @@
 /* More turns than this and the run does not get anywhere. */
 #define SIM_TURNS_MAX 4000000u
 
-/* --- words of the log
- * --------------------------------------------------------------------------------------- */
+/* --- words of the log ------------------------------------------------------------------------- */
 
 static void sim_log_line(void *arg, int64_t now_ns, const char *line)
 {
@@ -82,8 +81,7 @@ uint32_t sim_between(struct sim *sim, uint32_t least, uint32_t most)
     return least + (uint32_t)sim_below(sim, (uint64_t)(most - least) + 1);
 }
 
-/* --- what a seed means
- * -------------------------------------------------------------------------------------- */
+/* --- what a seed means ------------------------------------------------------------------------ */
 
 static void sim_set(struct sim *sim, salvo_conf *conf, const char *name, const char *format, ...)
     SALVO_PRINTF(4, 5);
@@ -224,9 +222,7 @@ static salvo_conf *sim_conf(struct sim *sim)
     return conf;
 }
 
-/* --- set-up
- * --------------------------------------------------------------------------------------------------
- */
+/* --- set-up ----------------------------------------------------------------------------------- */
 
 static struct salvo_net *sim_net(struct sim *sim, uint32_t host, const struct salvo_net_conf *conf)
 {
@@ -352,9 +348,7 @@ static void sim_sender_start(struct sim *sim)
         sim->submitters[i] = salvo_submitter_open(sim->sender);
 }
 
-/* --- a step
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- a step ----------------------------------------------------------------------------------- */
 
 /* Time moves to the next thing that will happen, or until_ns. */
 static void sim_step(struct sim *sim, int work, int64_t until_ns)
@@ -452,9 +446,7 @@ static const char *sim_leftovers(struct sim *sim)
     return what;
 }
 
-/* --- a run
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- a run ------------------------------------------------------------------------------------ */
 
 static uint64_t sim_out(const struct sim *sim)
 {

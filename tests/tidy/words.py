@@ -6,7 +6,8 @@ from tree import Finding, matches
 
 LINE_MAX = 100
 LINE_SUFFIXES = (".c", ".h", ".cc", ".py", ".sh", ".java", ".build")
-TEXT_ANYWAY = (".hex", ".bin", ".svg")  # data: what is in there is not ours to lay out
+# Data, and patches, whose empty context lines hold a blank: not ours to lay out.
+TEXT_ANYWAY = (".hex", ".bin", ".svg", ".patch")
 
 # A leftover word is excused by a reason: a colon and at least four words.
 LEFTOVER = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b(:[ \t]*(?:\S+[ \t]+){3,}\S)?")

@@ -3,7 +3,7 @@
  * The test reads the frames off the wire, answers them, holds them up, and kills links after any
  * byte; time moves only when it is told to. After each test the lane is drained and must hold
  * nothing, and each message must have had exactly one result. No turn may allocate. */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/arena.h"
 #include "codec/header.h"
@@ -322,7 +322,8 @@ static void turn(void)
             got->count++;
             got->slot = *result;
             if (result->detail != 0)
-                strcpy(got->detail, f.submitters[i].details[result->detail - 1]);
+                snprintf(got->detail, sizeof(got->detail), "%s",
+                         f.submitters[i].details[result->detail - 1]);
             salvo_submitter_result_done(&f.submitters[i], result);
         }
         salvo_submitter_results_release(&f.submitters[i]);
