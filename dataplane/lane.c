@@ -321,7 +321,7 @@ static size_t lane_layout(struct salvo_lane *lane, const struct salvo_lane_conf 
     LAYOUT(pieces->wheel_used, uint64_t, SALVO_WHEEL_SLOTS / 64);
     LAYOUT(lane->conns, struct salvo_conn, conf->brokers_max);
     LAYOUT(pieces->gather, uint8_t, (size_t)conf->gather_max * conf->brokers_max);
-    LAYOUT(lane->lines, struct salvo_lane_line, conf->queues_max);
+    LAYOUT(lane->lines, struct salvo_lane_line, conf->queues_max + conf->topics_max);
     LAYOUT(pieces->batches, struct salvo_batch, SALVO_MAX(open_max, 1u));
     LAYOUT(pieces->batch_bytes, uint8_t, (size_t)open_max * conf->batch.bytes_max + 1);
     LAYOUT(pieces->select, uint32_t, conf->topics_max);
@@ -371,7 +371,7 @@ int salvo_lane_init(struct salvo_lane *lane, const struct salvo_lane_conf *conf,
         salvo_conn_init(&lane->conns[i], pieces.gather + (size_t)i * conf->gather_max,
                         conf->gather_max, conf->window);
     salvo_conn_init(&lane->parking, NULL, 0, 0);
-    for (uint32_t i = 0; i < conf->queues_max; i++)
+    for (uint32_t i = 0; i < conf->queues_max + conf->topics_max; i++)
         lane->lines[i] =
             (struct salvo_lane_line){SALVO_REQUEST_NONE, SALVO_REQUEST_NONE, SALVO_REQUEST_NONE};
     for (uint32_t i = 0; i < conf->topics_max; i++)
@@ -427,7 +427,7 @@ const char *salvo_lane_leftovers(const struct salvo_lane *lane)
     for (uint32_t i = 0; i < lane->chunks.chunks_max; i++)
         if (!lane->chunks.chunks[i].free && lane->chunks.chunks[i].awaited != 0)
             return "frames awaited";
-    for (uint32_t i = 0; i < lane->conf.queues_max; i++)
+    for (uint32_t i = 0; i < lane->conf.queues_max + lane->conf.topics_max; i++)
         if (lane->lines[i].busy != SALVO_REQUEST_NONE || lane->lines[i].head != SALVO_REQUEST_NONE)
             return "lines of ordered messages";
     return NULL;

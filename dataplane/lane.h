@@ -109,9 +109,11 @@ struct salvo_lane {
     uint64_t route_epoch;            /* of the last turn's snapshot */
     struct salvo_chunk_pool chunks;
     struct salvo_inflight inflight;
-    struct salvo_conn *conns;      /* by broker number */
-    struct salvo_conn parking;     /* keeps what waits; never connected */
-    struct salvo_lane_line *lines; /* by queue number */
+    struct salvo_conn *conns;  /* by broker number */
+    struct salvo_conn parking; /* keeps what waits; never connected */
+    /* By queue number; behind them one for each topic: bound messages whose queue is not known yet.
+     */
+    struct salvo_lane_line *lines;
     struct salvo_select select;
     struct salvo_batches batches;
     struct salvo_request_list waiting; /* may be sent as soon as a connection takes them */
@@ -124,6 +126,7 @@ struct salvo_lane {
     int64_t tend_at_ns;       /* connections want looking after */
     int64_t waiting_at_ns;    /* not before: a paused retry */
     bool ring_has_more;       /* this turn's bound was reached before the rings were empty */
+    uint32_t unbound;         /* requests in the lines of topics */
     bool waiting_dirty;       /* something changed that may let waiting requests go */
     uint64_t open;            /* messages taken and without a result */
     int64_t drain_at_ns;      /* INT64_MAX: not draining; inputs are closed */

@@ -54,6 +54,18 @@ static inline bool lane_may_wait(const struct salvo_lane *lane)
     return lane->waiting.count + lane->lined < lane->conf.requests_max / 4;
 }
 
+/* The line of bound messages (pinned or ordered) whose topic has no route yet. */
+static inline struct salvo_lane_line *lane_topic_line(const struct salvo_lane *lane, uint32_t topic)
+{
+    return &lane->lines[lane->conf.queues_max + topic];
+}
+
+static inline bool lane_is_unbound(const struct salvo_lane *lane,
+                                   const struct salvo_request *request)
+{
+    return request->queue != SALVO_QUEUE_NONE && request->queue >= lane->conf.queues_max;
+}
+
 /* Frame bytes of a request: what its chunks are awaited for. */
 static inline uint32_t lane_request_size(const struct salvo_request *request)
 {
@@ -91,6 +103,10 @@ size_t salvo_lane_size_bound(const struct salvo_lane *lane, uint32_t properties_
 bool salvo_lane_chunks_suffice(struct salvo_lane *lane, uint32_t broker, size_t size, bool urgent);
 const struct salvo_route_queue *salvo_lane_find_queue(const struct salvo_route_topic *topic,
                                                       uint32_t queue);
+/* The queue at an index of the topic's list (0; -1: there is none), and the one of a shard. */
+int salvo_lane_pinned_queue(const struct salvo_route_topic *topic, uint32_t index,
+                            uint32_t *ret_queue);
+uint32_t salvo_lane_shard_queue(const struct salvo_route_topic *topic, uint32_t shard_hash);
 /* Limit of one try for a budget. */
 uint32_t salvo_lane_try_ms(const struct salvo_lane *lane, int64_t budget_ns);
 /* The item of a message that was taken. */

@@ -255,6 +255,8 @@ static void lane_line_fail_request(struct salvo_lane *lane, struct salvo_request
     uint32_t hits = 0;
     uint32_t size;
 
+    if ((request->flags & SALVO_REQUEST_ORDERED) == 0) /* pinned, in the line of its topic */
+        return;
     for (uint32_t i = request->item_first; i != SALVO_ITEM_NONE; i = lane->inflight.items[i].next)
         hits += lane_line_has_shard(lane, failed, i);
     end.tries = request->tries;
@@ -322,6 +324,7 @@ void salvo_lane_line_add(struct salvo_lane *lane, struct salvo_request *request)
 
     request->flags |= SALVO_REQUEST_IN_LINE;
     lane->lined++;
+    lane->unbound += request->queue >= lane->conf.queues_max;
     request->next = SALVO_REQUEST_NONE;
     request->previous = line->tail;
     if (line->tail != SALVO_REQUEST_NONE)
@@ -339,6 +342,7 @@ void salvo_lane_line_remove(struct salvo_lane *lane, struct salvo_request *reque
     salvo_assert((request->flags & SALVO_REQUEST_IN_LINE) != 0);
     request->flags &= (uint16_t)~SALVO_REQUEST_IN_LINE;
     lane->lined--;
+    lane->unbound -= request->queue >= lane->conf.queues_max;
     if (request->previous != SALVO_REQUEST_NONE)
         lane->inflight.requests[request->previous].next = request->next;
     else
@@ -355,7 +359,8 @@ void salvo_lane_line_advance(struct salvo_lane *lane, uint32_t queue)
     struct salvo_lane_line *line = &lane->lines[queue];
     struct salvo_request *request;
 
-    if (line->busy != SALVO_REQUEST_NONE || line->head == SALVO_REQUEST_NONE)
+    if (line->busy != SALVO_REQUEST_NONE || line->head == SALVO_REQUEST_NONE ||
+        queue >= lane->conf.queues_max) /* those go on when their queue is known */
         return;
     line->busy = line->head;
     request = &lane->inflight.requests[line->head];

@@ -192,6 +192,8 @@ static struct salvo_request *lane_request(struct salvo_lane *lane, const struct 
     request->budget_ns = slot->deadline_ns;
     request->try_ms = salvo_lane_try_ms(lane, slot->budget_ns);
     request->flag = slot->flag;
+    if (flags & SALVO_REQUEST_PINNED) /* has no shard; salvo_lane_bind asks for it */
+        lane->inflight.items[request->item_first].shard_hash = slot->queue_index;
     return request;
 }
 
@@ -218,7 +220,7 @@ static enum lane_take lane_park_slot(struct salvo_lane *lane, struct salvo_submi
     }
     request->queue = queue;
     salvo_wheel_add(&lane->inflight, request, request->budget_ns);
-    if (flags & SALVO_REQUEST_ORDERED)
+    if ((flags & SALVO_REQUEST_ORDERED) || lane_is_unbound(lane, request))
         salvo_lane_line_add(lane, request);
     else
         salvo_lane_wait(lane, request);
@@ -236,21 +238,30 @@ const struct salvo_route_queue *salvo_lane_find_queue(const struct salvo_route_t
     return NULL;
 }
 
+int salvo_lane_pinned_queue(const struct salvo_route_topic *topic, uint32_t index,
+                            uint32_t *ret_queue)
+{
+    if (index >= topic->queues_count)
+        return -1;
+    *ret_queue = topic->queues[index].queue;
+    return 0;
+}
+
+uint32_t salvo_lane_shard_queue(const struct salvo_route_topic *topic, uint32_t shard_hash)
+{
+    return topic->queues[salvo_java_hash_queue((int32_t)shard_hash, topic->queues_count)].queue;
+}
+
 /* The queue a slot is bound to (pinned or ordered): number, or SALVO_QUEUE_NONE when it is free.
  * -1: it named one that is not there. */
 static int lane_bound_queue(const struct salvo_route_topic *topic, const struct salvo_slot *slot,
                             uint32_t *ret_queue)
 {
     *ret_queue = SALVO_QUEUE_NONE;
-    if (slot->flags & SALVO_SLOT_PINNED) {
-        if (slot->queue_index >= topic->queues_count)
-            return -1;
-        *ret_queue = topic->queues[slot->queue_index].queue;
-    } else if (slot->flags & SALVO_SLOT_SHARD) {
-        *ret_queue =
-            topic->queues[salvo_java_hash_queue((int32_t)slot->shard_hash, topic->queues_count)]
-                .queue;
-    }
+    if (slot->flags & SALVO_SLOT_PINNED)
+        return salvo_lane_pinned_queue(topic, slot->queue_index, ret_queue);
+    if (slot->flags & SALVO_SLOT_SHARD)
+        *ret_queue = salvo_lane_shard_queue(topic, slot->shard_hash);
     return 0;
 }
 
@@ -321,6 +332,7 @@ enum lane_take salvo_lane_take_slot(struct salvo_lane *lane, struct salvo_submit
     uint32_t body_size = slot->body_size;
     uint32_t flags = 0;
     uint32_t queue = SALVO_QUEUE_NONE;
+    bool bound = (slot->flags & (SALVO_SLOT_SHARD | SALVO_SLOT_PINNED)) != 0;
 
     salvo_assert(slot->magic == SALVO_SLOT_MAGIC);
     if (now_ns >= SALVO_MIN(slot->deadline_ns, lane->drain_at_ns)) {
@@ -338,6 +350,8 @@ enum lane_take salvo_lane_take_slot(struct salvo_lane *lane, struct salvo_submit
         lane_count(lane, SALVO_LANE_INFLIGHT_SHORT, 1);
         return LANE_SHORT;
     }
+    if (routed && bound && lane_topic_line(lane, slot->topic)->head != SALVO_REQUEST_NONE)
+        return LANE_SHORT; /* those before it are not bound to their queues yet */
     if (!routed)
         salvo_lane_want_route(lane, slot->topic, now_ns);
     else if (lane_bound_queue(topic, slot, &queue) != 0) {
@@ -345,13 +359,14 @@ enum lane_take salvo_lane_take_slot(struct salvo_lane *lane, struct salvo_submit
         salvo_lane_finish_slot(lane, s, slot, SALVO_NO_ROUTE,
                                "the topic has no queue of that index", now_ns);
         return LANE_TAKEN;
-    } else if ((slot->flags & (SALVO_SLOT_SHARD | SALVO_SLOT_PINNED)) != 0) {
-        flags = (slot->flags & SALVO_SLOT_SHARD) ? SALVO_REQUEST_ORDERED : SALVO_REQUEST_PINNED;
     }
-    if (!routed && (slot->flags & (SALVO_SLOT_SHARD | SALVO_SLOT_PINNED)) != 0)
-        return LANE_SHORT; /* which queue it is bound to is not known yet: it keeps its place */
+    if (bound)
+        flags = (slot->flags & SALVO_SLOT_SHARD) ? SALVO_REQUEST_ORDERED : SALVO_REQUEST_PINNED;
     if (lane_compress(lane, slot, &body, &body_size))
         flags |= SALVO_REQUEST_COMPRESSED;
+    if (!routed && bound) /* its queue is not known yet: it waits in the line of its topic */
+        return lane_park_slot(lane, s, slot, flags, lane->conf.queues_max + slot->topic, body,
+                              body_size);
     if (lane->conf.batch.mode != SALVO_BATCH_MODE_OFF && (slot->flags & SALVO_SLOT_ALONE) == 0 &&
         (size_t)body_size + slot->properties_size + SALVO_BATCH_ITEM_OVERHEAD <=
             lane->conf.batch.bytes_max)

@@ -233,11 +233,74 @@ static bool lane_send_one_waiting(struct salvo_lane *lane, struct salvo_request 
     return true;
 }
 
+/* --- bound messages whose topic had no route -------------------------------------------------- */
+
+/* Messages of a topic that has no route keep asking for it. */
+#define LANE_UNBOUND_ASK_NS (100 * SALVO_NS_PER_MS)
+
+/* Out of its topic's line, and on to its queue. False: no room for an open batch that is before it.
+ */
+static bool lane_bind_one(struct salvo_lane *lane, const struct salvo_route_topic *topic,
+                          struct salvo_request *request, int64_t now_ns)
+{
+    static const struct salvo_lane_end no_queue = {
+        .code = SALVO_NO_ROUTE,
+        .stored = SALVO_STORED_NO,
+        .detail = "the topic has no queue of that index",
+    };
+    uint32_t what = lane->inflight.items[request->item_first].shard_hash;
+    uint32_t queue = SALVO_QUEUE_NONE;
+
+    if (request->flags & SALVO_REQUEST_ORDERED) {
+        queue = salvo_lane_shard_queue(topic, what);
+        if (!salvo_lane_order_before(lane, queue, NULL))
+            return false;
+        salvo_lane_line_remove(lane, request);
+        request->queue = queue;
+        salvo_lane_line_add(lane, request);
+        return true;
+    }
+    salvo_lane_line_remove(lane, request);
+    if (salvo_lane_pinned_queue(topic, what, &queue) != 0) {
+        salvo_wheel_remove(&lane->inflight, request);
+        salvo_lane_finish(lane, request, &no_queue, now_ns);
+        return true;
+    }
+    request->queue = queue;
+    salvo_lane_wait(lane, request);
+    return true;
+}
+
+/* In the order they were taken, each topic for itself; before anything new of the topic is taken.
+ */
+static int lane_bind(struct salvo_lane *lane, int64_t now_ns)
+{
+    int work = 0;
+
+    for (uint32_t i = 0; lane->unbound != 0 && i < lane->conf.topics_max; i++) {
+        struct salvo_lane_line *line = lane_topic_line(lane, i);
+        const struct salvo_route_topic *topic = lane_topic(lane, i);
+
+        if (line->head == SALVO_REQUEST_NONE)
+            continue;
+        if (topic == NULL || topic->state != SALVO_ROUTE_GOOD) {
+            salvo_lane_want_route(lane, i, now_ns);
+            lane->waiting_at_ns = SALVO_MIN(lane->waiting_at_ns, now_ns + LANE_UNBOUND_ASK_NS);
+            continue;
+        }
+        while (line->head != SALVO_REQUEST_NONE &&
+               lane_bind_one(lane, topic, &lane->inflight.requests[line->head], now_ns))
+            work++;
+        lane->waiting_dirty |= line->head != SALVO_REQUEST_NONE;
+    }
+    return work;
+}
+
 int salvo_lane_send_waiting(struct salvo_lane *lane, int64_t now_ns)
 {
-    uint32_t index = lane->waiting.head;
-    uint32_t left = SALVO_MIN(lane->waiting.count, (uint32_t)SALVO_LANE_WAITING_PER_CYCLE);
-    bool more = lane->waiting.count > left;
+    uint32_t index;
+    uint32_t left;
+    bool more;
     int work = 0;
 
     if (now_ns >= lane->waiting_at_ns) {
@@ -247,6 +310,10 @@ int salvo_lane_send_waiting(struct salvo_lane *lane, int64_t now_ns)
     if (!lane->waiting_dirty)
         return 0;
     lane->waiting_dirty = false;
+    work += lane_bind(lane, now_ns);
+    index = lane->waiting.head;
+    left = SALVO_MIN(lane->waiting.count, (uint32_t)SALVO_LANE_WAITING_PER_CYCLE);
+    more = lane->waiting.count > left;
     for (; left != 0 && index != SALVO_REQUEST_NONE; left--) {
         struct salvo_request *request = &lane->inflight.requests[index];
 
