@@ -62,8 +62,9 @@ static struct salvo_request *lane_batch_request(struct salvo_lane *lane,
     return request;
 }
 
-/* Puts an open ordered batch into its queue's line. False: no room, later. */
-static bool lane_batch_to_line(struct salvo_lane *lane, struct salvo_batch *batch)
+/* Makes an open batch a request that waits: in its queue's line when it is ordered, else in the
+ * open. False: no room, later. */
+static bool lane_batch_to_wait(struct salvo_lane *lane, struct salvo_batch *batch)
 {
     bool single;
     int32_t flag;
@@ -79,7 +80,10 @@ static bool lane_batch_to_line(struct salvo_lane *lane, struct salvo_batch *batc
         return false;
     }
     salvo_wheel_add(&lane->inflight, request, request->budget_ns);
-    salvo_lane_line_add(lane, request);
+    if (request->flags & SALVO_REQUEST_ORDERED)
+        salvo_lane_line_add(lane, request);
+    else
+        salvo_lane_wait(lane, request);
     return true;
 }
 
@@ -96,7 +100,7 @@ bool salvo_lane_order_before(struct salvo_lane *lane, uint32_t queue,
             i++;
             continue;
         }
-        if (!lane_batch_to_line(lane, batch))
+        if (!lane_batch_to_wait(lane, batch))
             return false;
         salvo_batch_close(&lane->batches, batch);
         if (joins != NULL && joins > batch)
@@ -112,6 +116,20 @@ static bool lane_batch_in_time(const struct salvo_batch *batch, const struct sal
     int64_t apart_ns = slot->deadline_ns - batch->deadline_ns;
 
     return (apart_ns < 0 ? -apart_ns : apart_ns) <= slot->budget_ns / 8;
+}
+
+/* The oldest closes: it goes as soon as it can, and makes room at once when its topic has no route.
+ * False: there is no room yet. */
+static bool lane_batch_close_oldest(struct salvo_lane *lane)
+{
+    struct salvo_batch *oldest = &lane->batches.open[0];
+    const struct salvo_route_topic *topic = lane_topic(lane, oldest->key.topic);
+
+    oldest->full = true;
+    if ((topic != NULL && topic->state == SALVO_ROUTE_GOOD) || !lane_batch_to_wait(lane, oldest))
+        return false;
+    salvo_batch_close(&lane->batches, oldest);
+    return true;
 }
 
 /* Into an open batch. */
@@ -146,10 +164,8 @@ enum lane_take salvo_lane_batch_slot(struct salvo_lane *lane, struct salvo_submi
         if (batch != NULL && (flags & SALVO_REQUEST_ORDERED) &&
             !salvo_lane_order_before(lane, queue, NULL))
             return LANE_SHORT;
-        if (lane->batches.count == lane->conf.batch.open_max) {
-            lane->batches.open[0].full = true; /* the oldest closes */
+        if (lane->batches.count == lane->conf.batch.open_max && !lane_batch_close_oldest(lane))
             return LANE_SHORT;
-        }
         batch = salvo_batch_open(&lane->batches, &key, now_ns, slot->deadline_ns);
         if (!salvo_batch_add(&lane->batches, batch, &item))
             salvo_unreachable(); /* an item that fits no batch is sent alone */
@@ -193,7 +209,7 @@ static bool lane_send_batch(struct salvo_lane *lane, struct salvo_batch *batch, 
     }
     if (ordered && lane->lines[batch->key.queue].busy != SALVO_REQUEST_NONE) {
         /* Behind others: it goes on gathering while it can, and makes room when it cannot. */
-        return batch->full && lane_batch_to_line(lane, batch);
+        return batch->full && lane_batch_to_wait(lane, batch);
     }
     if (queue == NULL ||
         !salvo_lane_chunks_suffice(
