@@ -112,10 +112,11 @@ static void load_make(struct sim *sim, struct sim_message *message, bool live)
         .body_size = load_body_size(sim, live),
         .budget_ns = sim->plan.timeout_ms * SALVO_NS_PER_MS,
     };
-    /* A topic that nobody creates is out of the way before the end: it holds others up. */
-    if (sim_chance(sim, sim->plan.unknown_permille) &&
-        (sim->plan.auto_create ? !live : sim_now(sim) < SIM_FAULTS_END_NS))
+    /* A topic that nobody creates may disturb nobody else. */
+    if (sim_chance(sim, sim->plan.unknown_permille)) {
+        message->live = live && sim->plan.auto_create;
         message->topic = LOAD_TOPIC_UNKNOWN;
+    }
     if (draw < sim->plan.ordered_permille) {
         message->kind = SIM_ORDERED;
         message->shard = (uint8_t)sim_below(sim, SIM_SHARDS);
