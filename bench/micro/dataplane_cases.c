@@ -335,9 +335,9 @@ static void inflight_random_order(uint64_t items)
 
 /* --- the rest --------------------------------------------------------------------------------- */
 
-static struct {
+static union {
     struct salvo_route_topic topic;
-    struct salvo_route_queue queues[16];
+    uint8_t room[sizeof(struct salvo_route_topic) + 16 * sizeof(struct salvo_route_queue)];
 } route;
 static struct salvo_conn conns[2];
 static salvo_availability availability[2];

@@ -190,9 +190,9 @@ static struct {
     salvo_counter counters[SALVO_LANE_COUNTERS];
     struct salvo_route route;
     struct salvo_route_broker brokers[BROKERS];
-    struct {
+    union {
         struct salvo_route_topic topic;
-        struct salvo_route_queue queues[QUEUES];
+        uint8_t room[sizeof(struct salvo_route_topic) + QUEUES * sizeof(struct salvo_route_queue)];
     } topics[2];
     const struct salvo_route_topic *topic_list[2];
     struct salvo_send_template templates[QUEUES][SALVO_TEMPLATE_KINDS];
@@ -230,7 +230,7 @@ static void make_route(void)
             assert_int_equal(
                 salvo_send_template_init(&f.templates[q][kind], f.conf.form, &fields, false), 0);
         }
-        f.topics[0].queues[q] = (struct salvo_route_queue){
+        f.topics[0].topic.queues[q] = (struct salvo_route_queue){
             .queue = q, .broker = q / 2, .queueId = (int32_t)q % 2, .templates = f.templates[q]};
     }
     f.topics[0].topic = (struct salvo_route_topic){.state = SALVO_ROUTE_GOOD,
@@ -238,9 +238,8 @@ static void make_route(void)
                                                    .fields = &f.fields,
                                                    .queues_count = QUEUES,
                                                    .brokers_count = BROKERS};
-    f.topics[1].topic = f.topics[0].topic;
+    f.topics[1] = f.topics[0];
     f.topics[1].topic.topic = 1;
-    memcpy(f.topics[1].queues, f.topics[0].queues, sizeof(f.topics[0].queues));
     f.topic_list[0] = &f.topics[0].topic;
     f.topic_list[1] = NULL;
     for (uint32_t i = 0; i < BROKERS; i++) {

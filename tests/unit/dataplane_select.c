@@ -13,9 +13,9 @@ static struct {
     uint32_t next[2];
     struct salvo_conn conns[BROKERS];
     salvo_availability availability[BROKERS];
-    struct {
+    union {
         struct salvo_route_topic topic;
-        struct salvo_route_queue queues[64];
+        uint8_t room[sizeof(struct salvo_route_topic) + 64 * sizeof(struct salvo_route_queue)];
     } route;
 } f;
 
