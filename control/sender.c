@@ -232,6 +232,18 @@ static int sender_error(char *errbuf, size_t errbuf_size, int code, const char *
     return salvo_raise(code);
 }
 
+/* A host that refuses io_uring (containers do) refuses it by name only when it was asked for. */
+static int sender_net_error(const struct salvo_sender *sender, char *errbuf, size_t errbuf_size,
+                            int code, const char *what)
+{
+    if (sender->config.net != SALVO_NET_URING)
+        return sender_error(errbuf, errbuf_size, code, what);
+    snprintf(errbuf, errbuf_size,
+             "%s: the host refuses io_uring (%s): set net to auto or epoll; salvo check says more",
+             what, strerror(-code));
+    return salvo_raise(code);
+}
+
 static int sender_lane_start(struct salvo_sender *sender, uint32_t index, uint64_t seed,
                              char *errbuf, size_t errbuf_size)
 {
@@ -252,7 +264,7 @@ static int sender_lane_start(struct salvo_sender *sender, uint32_t index, uint64
     snprintf(what, sizeof(what), "network backend of lane %u", index);
     r = sender->env.net_open(sender->env.arg, index, &net_conf, &conf.net, &note);
     if (r)
-        return sender_error(errbuf, errbuf_size, r, what);
+        return sender_net_error(sender, errbuf, errbuf_size, r, what);
     if (note != NULL)
         sender->net_note = note;
     conf.submitters = sender->submitters;
