@@ -38,8 +38,11 @@ def shared_cluster():
     def get(version):
         if version not in running:
             running[version] = Cluster(
-                version, nameservers=2, brokers=2,
-                broker_properties={"waitTimeMillsInSendQueue": 5000}).start()
+                version,
+                nameservers=2,
+                brokers=2,
+                broker_properties={"waitTimeMillsInSendQueue": 5000},
+            ).start()
         return running[version]
 
     yield get

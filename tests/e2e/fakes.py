@@ -1,4 +1,5 @@
-"""Peers that misbehave on the wire: a nameserver that gives any route, a broker that does what it is
+"""Peers that misbehave on the wire: a nameserver that gives any route, a broker that does what it
+is
 told, and things that are neither. Python threads, loopback only."""
 
 import json
@@ -12,8 +13,14 @@ ROUTE = 105
 
 
 def frame(code, opaque, body=b"", ext=None, remark=None, flag=1):
-    header = {"code": code, "flag": flag, "language": "JAVA", "opaque": opaque, "version": 479,
-              "serializeTypeCurrentRPC": "JSON"}
+    header = {
+        "code": code,
+        "flag": flag,
+        "language": "JAVA",
+        "opaque": opaque,
+        "version": 479,
+        "serializeTypeCurrentRPC": "JSON",
+    }
     if ext:
         header["extFields"] = ext
     if remark:
@@ -39,7 +46,7 @@ def read_frame(connection):
     if mark >> 24:
         code, _, _, opaque = struct.unpack_from(">hBhi", rest)
         return code, opaque
-    header = json.loads(rest[:mark & 0xFFFFFF])
+    header = json.loads(rest[: mark & 0xFFFFFF])
     return header["code"], header["opaque"]
 
 
@@ -97,11 +104,23 @@ class FakeNameserver(Server):
             if code != ROUTE:
                 connection.sendall(frame(0, opaque))
                 continue
-            route = {"filterServerTable": {}, "brokerDatas": [
-                {"brokerAddrs": {"0": address}, "brokerName": name, "cluster": "DefaultCluster"}
-                for name, address in self.brokers.items()], "queueDatas": [
-                {"brokerName": name, "perm": 6, "readQueueNums": self.queues, "topicSysFlag": 0,
-                 "writeQueueNums": self.queues} for name in self.brokers]}
+            route = {
+                "filterServerTable": {},
+                "brokerDatas": [
+                    {"brokerAddrs": {"0": address}, "brokerName": name, "cluster": "DefaultCluster"}
+                    for name, address in self.brokers.items()
+                ],
+                "queueDatas": [
+                    {
+                        "brokerName": name,
+                        "perm": 6,
+                        "readQueueNums": self.queues,
+                        "topicSysFlag": 0,
+                        "writeQueueNums": self.queues,
+                    }
+                    for name in self.brokers
+                ],
+            }
             connection.sendall(frame(0, opaque, json.dumps(route).encode()))
 
 
@@ -118,8 +137,15 @@ class FakeBroker(Server):
         super().__init__()
 
     def good(self, opaque, offset):
-        return frame(0, opaque, ext={"msgId": "7F00000100002A9F%016X" % (offset * 100), "queueId": "0",
-                                     "queueOffset": str(offset)})
+        return frame(
+            0,
+            opaque,
+            ext={
+                "msgId": "7F00000100002A9F%016X" % (offset * 100),
+                "queueId": "0",
+                "queueOffset": str(offset),
+            },
+        )
 
     def serve(self, connection):
         while True:

@@ -14,15 +14,26 @@ clever: what a C program would do, with the same functions.
 import ctypes
 import errno
 import os
+import select
 import time
 from ctypes import c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-CODES = ("ok", "ok_flush_disk_timeout", "ok_slave_not_available", "ok_flush_slave_timeout", "refused",
-         "timed_out", "timed_out_unsent", "connection_lost", "no_route", "unsent_stopped",
-         "unsent_earlier_failed")
+CODES = (
+    "ok",
+    "ok_flush_disk_timeout",
+    "ok_slave_not_available",
+    "ok_flush_slave_timeout",
+    "refused",
+    "timed_out",
+    "timed_out_unsent",
+    "connection_lost",
+    "no_route",
+    "unsent_stopped",
+    "unsent_earlier_failed",
+)
 STORED_NO, STORED_YES, STORED_UNKNOWN = range(3)
 BUSY_RING_FULL, BUSY_RESULTS, BUSY_DRAINING = 1, 2, 3
 ERROR_MAX = 512
@@ -143,13 +154,18 @@ class Conf:
 
     def set(self, name, value):
         buffer = ctypes.create_string_buffer(ERROR_MAX)
-        self._check(self.lib.salvo_conf_set(self.pointer, name.encode(), text(value).encode(), buffer,
-                                            ERROR_MAX), buffer)
+        self._check(
+            self.lib.salvo_conf_set(
+                self.pointer, name.encode(), text(value).encode(), buffer, ERROR_MAX
+            ),
+            buffer,
+        )
 
     def load(self, file):
         buffer = ctypes.create_string_buffer(ERROR_MAX)
-        self._check(self.lib.salvo_conf_load(self.pointer, str(file).encode(), buffer, ERROR_MAX),
-                    buffer)
+        self._check(
+            self.lib.salvo_conf_load(self.pointer, str(file).encode(), buffer, ERROR_MAX), buffer
+        )
 
     def environment(self):
         buffer = ctypes.create_string_buffer(ERROR_MAX)
@@ -179,7 +195,8 @@ class Conf:
 
 
 class Submitter:
-    """Puts messages in and takes results out. `sent` and `done` keep both, by cookie and in order."""
+    """Puts messages in and takes results out. `sent` and `done` keep both, by cookie and in
+    order."""
 
     def __init__(self, sender):
         self.sender = sender
@@ -192,13 +209,31 @@ class Submitter:
         self._next = 1
         self._each = RESULT_FN(self._on_result)
 
-    def try_submit(self, body, topic=None, tags=None, keys=None, properties=None, queue=None,
-                   shard=None, flag=None, deadline_ms=None, delay=None, wait_store=None, id=None,
-                   claim=None, keep=True):
+    def try_submit(
+        self,
+        body,
+        topic=None,
+        tags=None,
+        keys=None,
+        properties=None,
+        queue=None,
+        shard=None,
+        flag=None,
+        deadline_ms=None,
+        delay=None,
+        wait_store=None,
+        id=None,
+        claim=None,
+        keep=True,
+    ):
         """One message, or SalvoError (Busy among them) with nothing left behind. The cookie."""
         lib, m = self.lib, c_void_p()
-        r = lib.salvo_claim(self.pointer, self.sender.topic_pointer(topic),
-                            len(body) if claim is None else claim, ctypes.byref(m))
+        r = lib.salvo_claim(
+            self.pointer,
+            self.sender.topic_pointer(topic),
+            len(body) if claim is None else claim,
+            ctypes.byref(m),
+        )
         if r:
             raise (Busy if r > 0 else SalvoError)(r, "claim")
         m = m.value
@@ -232,9 +267,17 @@ class Submitter:
         self._next += 1
         if keep:
             self.sent[cookie] = {
-                "topic": topic or self.sender.topic, "body": bytes(body), "tags": tags, "keys": keys,
-                "properties": dict(properties or {}), "flag": flag or 0, "queue": queue,
-                "wait_store": wait_store, "delay": delay, "shard": shard}
+                "topic": topic or self.sender.topic,
+                "body": bytes(body),
+                "tags": tags,
+                "keys": keys,
+                "properties": dict(properties or {}),
+                "flag": flag or 0,
+                "queue": queue,
+                "wait_store": wait_store,
+                "delay": delay,
+                "shard": shard,
+            }
         return cookie
 
     def submit(self, body, timeout_s=120, **options):
@@ -289,20 +332,24 @@ class Submitter:
         buffer = ctypes.create_string_buffer(MSG_ID_MAX)
         offset = ctypes.create_string_buffer(MSG_ID_MAX)
         code = lib.salvo_result_code(result)
-        self.done.append({
-            "cookie": lib.salvo_result_cookie(result),
-            "code": CODES[code],
-            "stored": lib.salvo_result_stored(result),
-            "broker_code": lib.salvo_result_broker_code(result),
-            "tries": lib.salvo_result_tries(result),
-            "done_ns": lib.salvo_result_done_ns(result),
-            "broker": lib.salvo_result_broker(result).decode(),
-            "queue_id": lib.salvo_result_queue_id(result),
-            "queue_offset": lib.salvo_result_queue_offset(result),
-            "msg_id": lib.salvo_result_msg_id(result, buffer, MSG_ID_MAX).decode(),
-            "offset_msg_id": lib.salvo_result_offset_msg_id(result, offset, MSG_ID_MAX).decode(),
-            "detail": lib.salvo_result_detail(result).decode(),
-        })
+        self.done.append(
+            {
+                "cookie": lib.salvo_result_cookie(result),
+                "code": CODES[code],
+                "stored": lib.salvo_result_stored(result),
+                "broker_code": lib.salvo_result_broker_code(result),
+                "tries": lib.salvo_result_tries(result),
+                "done_ns": lib.salvo_result_done_ns(result),
+                "broker": lib.salvo_result_broker(result).decode(),
+                "queue_id": lib.salvo_result_queue_id(result),
+                "queue_offset": lib.salvo_result_queue_offset(result),
+                "msg_id": lib.salvo_result_msg_id(result, buffer, MSG_ID_MAX).decode(),
+                "offset_msg_id": lib.salvo_result_offset_msg_id(
+                    result, offset, MSG_ID_MAX
+                ).decode(),
+                "detail": lib.salvo_result_detail(result).decode(),
+            }
+        )
 
 
 class Sender(Submitter):
@@ -351,11 +398,11 @@ class Sender(Submitter):
         return self._submitters[-1]
 
     def turn(self):
-        """Lets the sender do something: a turn in caller mode, a short rest else."""
+        """Lets the sender do something: a turn in caller mode, else a wait for results."""
         if self.caller:
             self.lib.salvo_idle(self.sender_pointer, self.do_work(), 1000)
         else:
-            time.sleep(0.001)
+            select.select([self.fd()], [], [], 0.001)
 
     def do_work(self):
         r = self.lib.salvo_do_work(self.sender_pointer)
@@ -372,7 +419,9 @@ class Sender(Submitter):
 
     def net(self):
         note = self.lib.salvo_net_note(self.sender_pointer)
-        return self.lib.salvo_net_name(self.sender_pointer).decode(), note.decode() if note else None
+        return self.lib.salvo_net_name(self.sender_pointer).decode(), (
+            note.decode() if note else None
+        )
 
     def drain(self, drain_ms=60000):
         return self.lib.salvo_drain(self.sender_pointer, drain_ms)

@@ -16,8 +16,12 @@ class Mock:
 
     def __init__(self, salvo_bin, *args):
         self.process = subprocess.Popen(
-            [str(salvo_bin), "mock", *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, preexec_fn=die_with_parent)
+            [str(salvo_bin), "mock", *map(str, args)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=die_with_parent,
+        )
         line = self.process.stdout.readline()
         match = re.fullmatch(r"nameserver (\S+:\d+)\n", line)
         assert match, line + self.process.stderr.read()

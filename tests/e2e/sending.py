@@ -13,14 +13,29 @@ from rocketmq import readback
 HEADERS = ("binary", "json")
 
 # Set by brokers, by the batch, or by salvo itself; everything else is the user's.
-NOT_OURS = {"UNIQ_KEY", "TAGS", "KEYS", "WAIT", "DELAY", "CLUSTER", "MSG_REGION", "TRACE_ON",
-            "REAL_TOPIC", "REAL_QID"}
+NOT_OURS = {
+    "UNIQ_KEY",
+    "TAGS",
+    "KEYS",
+    "WAIT",
+    "DELAY",
+    "CLUSTER",
+    "MSG_REGION",
+    "TRACE_ON",
+    "REAL_TOPIC",
+    "REAL_QID",
+}
 
 
 def options(cluster, **more):
     """Options for a Sender that has all the time it needs."""
-    return {"nameserver": cluster.nameserver_addresses, "timeout_ms": "60s", "try_timeout_ms": "30s",
-            "retries": 50, **more}
+    return {
+        "nameserver": cluster.nameserver_addresses,
+        "timeout_ms": "60s",
+        "try_timeout_ms": "30s",
+        "retries": 50,
+        **more,
+    }
 
 
 def sender(cluster, topic, **more):
@@ -55,16 +70,27 @@ def assert_stored_as_sent(cluster, topics, *senders):
 
 
 def assert_equal(stored, sent, result):
-    assert stored["body"] == sent["body"], (len(stored["body"]), len(sent["body"]), stored["sysFlag"])
+    assert stored["body"] == sent["body"], (
+        len(stored["body"]),
+        len(sent["body"]),
+        stored["sysFlag"],
+    )
     assert stored["topic"] == sent["topic"]
     assert stored["tags"] == sent["tags"] and (stored["keys"] or None) == sent["keys"]
     properties = {k: v for k, v in stored["properties"].items() if k not in NOT_OURS}
     assert properties == sent["properties"]
-    assert stored["properties"].get("WAIT", "true") == ("false" if sent["wait_store"] is False else "true") \
-        or stored["properties"].get("WAIT") is None    # 4.9.7 does not store it
+    assert (
+        stored["properties"].get("WAIT", "true")
+        == ("false" if sent["wait_store"] is False else "true")
+        or stored["properties"].get("WAIT") is None
+    )  # 4.9.7 does not store it
     assert stored["flag"] == sent["flag"]
     assert stored["reconsumeTimes"] == 0
-    if not sent["delay"]:    # a delayed message's result tells of the schedule topic
-        for ours, theirs in (("broker", "broker"), ("queue_id", "queueId"),
-                             ("queue_offset", "queueOffset"), ("offset_msg_id", "offsetMsgId")):
+    if not sent["delay"]:  # a delayed message's result tells of the schedule topic
+        for ours, theirs in (
+            ("broker", "broker"),
+            ("queue_id", "queueId"),
+            ("queue_offset", "queueOffset"),
+            ("offset_msg_id", "offsetMsgId"),
+        ):
             assert result[ours] == stored[theirs], (ours, result, stored)

@@ -34,16 +34,25 @@ def mock(salvo_bin):
 
 def run(salvo_bin, *args, timeout=120, **options):
     clean = {k: v for k, v in os.environ.items() if not k.startswith("SALVO_")}
-    return subprocess.run([str(salvo_bin), *map(str, args)], timeout=timeout, capture_output=True,
-                          text=True, env=clean, **options)
+    return subprocess.run(
+        [str(salvo_bin), *map(str, args)],
+        timeout=timeout,
+        capture_output=True,
+        text=True,
+        env=clean,
+        **options,
+    )
 
 
-# --- nameservers that are none -----------------------------------------------------------------------
+# --- nameservers that are none
+# -----------------------------------------------------------------------
 
 
 def http(connection):
     connection.recv(100)
-    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno\n")
+    connection.sendall(
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno\n"
+    )
     connection.close()
 
 
@@ -58,12 +67,21 @@ NOT_NAMESERVERS = {
     "silent": never_reads,
     "closes": lambda connection: connection.close(),
     "reads-and-closes": lambda connection: (connection.recv(100), connection.close()),
-    "empty-frame": lambda connection: (connection.recv(4), connection.sendall(bytes(8)),
-                                       never_reads(connection)),
-    "not-json": lambda connection: (connection.recv(4), connection.sendall(
-        struct.pack(">II", 14, 10) + b"{]nonsense"), never_reads(connection)),
-    "huge": lambda connection: (connection.recv(4), connection.sendall(
-        struct.pack(">II", 0x7fffffff, 10) + b"x" * 1000), never_reads(connection)),
+    "empty-frame": lambda connection: (
+        connection.recv(4),
+        connection.sendall(bytes(8)),
+        never_reads(connection),
+    ),
+    "not-json": lambda connection: (
+        connection.recv(4),
+        connection.sendall(struct.pack(">II", 14, 10) + b"{]nonsense"),
+        never_reads(connection),
+    ),
+    "huge": lambda connection: (
+        connection.recv(4),
+        connection.sendall(struct.pack(">II", 0x7FFFFFFF, 10) + b"x" * 1000),
+        never_reads(connection),
+    ),
 }
 
 
@@ -74,9 +92,21 @@ def test_what_is_no_nameserver_is_one_clear_error(salvo_bin, kind):
         if kind == "nobody":
             server.socket.close()
         began = time.monotonic()
-        done = run(salvo_bin, "send", "--topic", "T", "--nameserver", server.address, "-D",
-                   "timeout_ms=1500ms", "-D", "api_timeout_ms=300ms", "-D", "connect_timeout_ms=300ms",
-                   input="a\nb\n")
+        done = run(
+            salvo_bin,
+            "send",
+            "--topic",
+            "T",
+            "--nameserver",
+            server.address,
+            "-D",
+            "timeout_ms=1500ms",
+            "-D",
+            "api_timeout_ms=300ms",
+            "-D",
+            "connect_timeout_ms=300ms",
+            input="a\nb\n",
+        )
         took = time.monotonic() - began
     assert done.returncode == 1, done.stderr
     assert took < 60
@@ -90,26 +120,45 @@ def test_a_nameserver_beside_it_is_found(mock, kind):
     with Server(NOT_NAMESERVERS.get(kind, never_reads)) as server:
         if kind == "nobody":
             server.socket.close()
-        with Sender({"nameserver": f"{server.address};{mock.address}", "timeout_ms": "60s",
-                     "api_timeout_ms": "300ms", "connect_timeout_ms": "300ms"}, "T") as s:
+        with Sender(
+            {
+                "nameserver": f"{server.address};{mock.address}",
+                "timeout_ms": "60s",
+                "api_timeout_ms": "300ms",
+                "connect_timeout_ms": "300ms",
+            },
+            "T",
+        ) as s:
             s.submit(b"x")
             assert s.finish()[0]["code"] == "ok"
 
 
 def test_a_name_that_does_not_resolve(salvo_bin):
-    done = run(salvo_bin, "send", "--topic", "T", "--nameserver", "no-such-host.invalid:9876", "-D",
-               "timeout_ms=1s", input="a\n")
+    done = run(
+        salvo_bin,
+        "send",
+        "--topic",
+        "T",
+        "--nameserver",
+        "no-such-host.invalid:9876",
+        "-D",
+        "timeout_ms=1s",
+        input="a\n",
+    )
     assert done.returncode == 1 and "1 failed" in done.stderr
 
 
 def test_an_unreachable_nameserver_for_load(salvo_bin):
     began = time.monotonic()
-    done = run(salvo_bin, "load", "--nameserver", "127.0.0.1:1", "--count", "10", "-D", "timeout_ms=1s")
+    done = run(
+        salvo_bin, "load", "--nameserver", "127.0.0.1:1", "--count", "10", "-D", "timeout_ms=1s"
+    )
     assert done.returncode == 2 and time.monotonic() - began < 60
     assert "nameserver" in done.stdout + done.stderr
 
 
-# --- topics and bodies -------------------------------------------------------------------------------
+# --- topics and bodies
+# -------------------------------------------------------------------------------
 
 
 def test_an_unknown_topic_where_none_is_created(salvo_bin):
@@ -124,28 +173,59 @@ def test_an_unknown_topic_where_none_is_created(salvo_bin):
         by_cookie = {r["cookie"]: r for r in s.done}
         assert by_cookie[2]["code"] == "ok"
         assert (by_cookie[1]["code"], by_cookie[1]["stored"]) == ("no_route", libsalvo.STORED_NO)
-        done = run(salvo_bin, "send", "--topic", "NotThere", "--nameserver", mock.address, "-D",
-                   "timeout_ms=1s", input="a\n")
+        done = run(
+            salvo_bin,
+            "send",
+            "--topic",
+            "NotThere",
+            "--nameserver",
+            mock.address,
+            "-D",
+            "timeout_ms=1s",
+            input="a\n",
+        )
         assert done.returncode == 1 and "NotThere" in done.stderr
 
 
-@pytest.mark.parametrize("topic", ["", "a b", "a@b", "ä", "x" * 128, "SCHEDULE_TOPIC_XXXX",
-                                   "RMQ_SYS_TRANS_HALF_TOPIC"])
+@pytest.mark.parametrize(
+    "topic", ["", "a b", "a@b", "ä", "x" * 128, "SCHEDULE_TOPIC_XXXX", "RMQ_SYS_TRANS_HALF_TOPIC"]
+)
 def test_a_topic_that_cannot_be(salvo_bin, topic):
     done = run(salvo_bin, "send", "--topic", topic, "--nameserver", "127.0.0.1:1", input="a\n")
     assert done.returncode == 2 and "--topic" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_a_body_that_is_too_large(salvo_bin, mock):
-    done = run(salvo_bin, "send", "--topic", "T", "--nameserver", mock.address, "--whole", "-D",
-               "timeout_ms=60s", input="x" * ((4 << 20) + 1))
+    done = run(
+        salvo_bin,
+        "send",
+        "--topic",
+        "T",
+        "--nameserver",
+        mock.address,
+        "--whole",
+        "-D",
+        "timeout_ms=60s",
+        input="x" * ((4 << 20) + 1),
+    )
     assert done.returncode in (1, 2) and "4194304" in done.stderr
-    done = run(salvo_bin, "send", "--topic", "T", "--nameserver", mock.address, "--whole", "-D",
-               "timeout_ms=60s", input="x" * (4 << 20))
+    done = run(
+        salvo_bin,
+        "send",
+        "--topic",
+        "T",
+        "--nameserver",
+        mock.address,
+        "--whole",
+        "-D",
+        "timeout_ms=60s",
+        input="x" * (4 << 20),
+    )
     assert done.returncode == 0, done.stderr
 
 
-# --- brokers that lie --------------------------------------------------------------------------------
+# --- brokers that lie
+# --------------------------------------------------------------------------------
 
 
 def raw(length, mark, rest=b""):
@@ -153,14 +233,19 @@ def raw(length, mark, rest=b""):
 
 
 def ext(**fields):
-    return {"msgId": "7F00000100002A9F0000000000000000", "queueId": "0", "queueOffset": "0", **fields}
+    return {
+        "msgId": "7F00000100002A9F0000000000000000",
+        "queueId": "0",
+        "queueOffset": "0",
+        **fields,
+    }
 
 
 # What comes back for a send, by the opaque it had.
 LIES = {
     "length-too-small": lambda opaque: raw(3, 0),
     "length-zero": lambda opaque: raw(0, 0),
-    "length-negative": lambda opaque: raw(0xffffffff, 10, b"x" * 100),
+    "length-negative": lambda opaque: raw(0xFFFFFFFF, 10, b"x" * 100),
     "over-16-MiB": lambda opaque: raw((16 << 20) + 1, 10, b"x" * 1000),
     "header-beyond-frame": lambda opaque: raw(14, 11, b"x" * 10),
     "no-header": lambda opaque: raw(4, 0),
@@ -168,9 +253,12 @@ LIES = {
     "not-json": lambda opaque: raw(14, 10, b"{]nonsense"),
     "cut-json": lambda opaque: raw(14, 10, b'{"code":0,'),
     "deep-json": lambda opaque: raw(4004, 4000, b"[" * 4000),
-    "binary-cut": lambda opaque: raw(4 + 10, (1 << 24) + 10, struct.pack(">hBhiB", 0, 0, 479, opaque, 0)),
-    "binary-ext-beyond": lambda opaque: raw(4 + 25, (1 << 24) + 25, struct.pack(
-        ">hBhiiiI", 0, 0, 479, opaque, 1, 0, 1 << 30) + bytes(4)),
+    "binary-cut": lambda opaque: raw(
+        4 + 10, (1 << 24) + 10, struct.pack(">hBhiB", 0, 0, 479, opaque, 0)
+    ),
+    "binary-ext-beyond": lambda opaque: raw(
+        4 + 25, (1 << 24) + 25, struct.pack(">hBhiiiI", 0, 0, 479, opaque, 1, 0, 1 << 30) + bytes(4)
+    ),
     "cut-short": lambda opaque: frame(0, opaque, ext=ext())[:30],
     "tls-alert": lambda opaque: bytes.fromhex("15030300020228") * 3,
     "http": lambda opaque: b"HTTP/1.1 400 Bad Request\r\n\r\n",
@@ -187,11 +275,21 @@ def test_an_answer_that_lies_costs_one_connection(lie):
         for net in ("uring", "epoll"):
             liar = stack.enter_context(FakeBroker(LIES[lie], bad_max=1))
             good = stack.enter_context(FakeBroker())
-            nameserver = stack.enter_context(FakeNameserver(
-                {"liar": liar.address, "good": good.address}))
-            s = stack.enter_context(Sender(
-                {"nameserver": nameserver.address, "timeout_ms": "60s", "net": net, "retries": 20,
-                 "try_timeout_ms": "20s" if lie != "cut-short" else "300ms"}, "T"))
+            nameserver = stack.enter_context(
+                FakeNameserver({"liar": liar.address, "good": good.address})
+            )
+            s = stack.enter_context(
+                Sender(
+                    {
+                        "nameserver": nameserver.address,
+                        "timeout_ms": "60s",
+                        "net": net,
+                        "retries": 20,
+                        "try_timeout_ms": "20s" if lie != "cut-short" else "300ms",
+                    },
+                    "T",
+                )
+            )
             worlds.append((liar, good, s))
         for _ in range(40):
             for _, _, s in worlds:
@@ -202,22 +300,27 @@ def test_an_answer_that_lies_costs_one_connection(lie):
         for liar, good, s in worlds:
             s.finish()
             assert len(s.done) == 200 and {r["code"] for r in s.done} == {"ok"}
-            assert liar.bad == 1 and good.accepted <= 2    # one for data, one of control's
+            assert liar.bad == 1 and good.accepted <= 2  # one for data, one of control's
             assert liar.accepted <= 4
 
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_broker_that_only_lies_ends_in_time(lie):
-    with FakeBroker(LIES[lie]) as liar, FakeNameserver({"liar": liar.address}) as nameserver, Sender(
-            {"nameserver": nameserver.address, "timeout_ms": "2s"}, "T") as s:
+    with FakeBroker(LIES[lie]) as liar, FakeNameserver(
+        {"liar": liar.address}
+    ) as nameserver, Sender({"nameserver": nameserver.address, "timeout_ms": "2s"}, "T") as s:
         began = time.monotonic()
         for _ in range(20):
             s.submit(b"x")
         s.finish(90)
         assert time.monotonic() - began < 60
         assert len(s.done) == 20 and {r["stored"] for r in s.done} <= {
-            libsalvo.STORED_UNKNOWN, libsalvo.STORED_NO}
-        assert all(r["code"] in ("timed_out", "connection_lost", "timed_out_unsent") for r in s.done)
+            libsalvo.STORED_UNKNOWN,
+            libsalvo.STORED_NO,
+        }
+        assert all(
+            r["code"] in ("timed_out", "connection_lost", "timed_out_unsent") for r in s.done
+        )
         assert any(r["stored"] == libsalvo.STORED_UNKNOWN for r in s.done)
 
 
@@ -236,46 +339,70 @@ STRANGE = {
 @pytest.mark.parametrize("kind", STRANGE)
 def test_an_answer_that_is_strange_disturbs_nobody(kind):
     with FakeBroker(STRANGE[kind], bad_max=3) as strange, FakeNameserver(
-            {"strange": strange.address}) as nameserver, Sender(
-            {"nameserver": nameserver.address, "timeout_ms": "60s", "try_timeout_ms": "500ms",
-             "retries": 100}, "T") as s:
+        {"strange": strange.address}
+    ) as nameserver, Sender(
+        {
+            "nameserver": nameserver.address,
+            "timeout_ms": "60s",
+            "try_timeout_ms": "500ms",
+            "retries": 100,
+        },
+        "T",
+    ) as s:
         for _ in range(50):
             s.submit(b"x")
         s.finish()
         assert len(s.done) == 50 and {r["stored"] for r in s.done} == {libsalvo.STORED_YES}
 
 
-@pytest.mark.parametrize("serve", [never_reads, lambda connection: (connection.recv(1 << 20),
-                                                                    never_reads(connection))],
-                         ids=["never-reads", "never-answers"])
+@pytest.mark.parametrize(
+    "serve",
+    [never_reads, lambda connection: (connection.recv(1 << 20), never_reads(connection))],
+    ids=["never-reads", "never-answers"],
+)
 @pytest.mark.parametrize("net", ["uring", "epoll"])
 def test_a_broker_that_does_not_react_holds_nobody_up(serve, net):
     """More is sent to it than its socket takes. The other broker gets everything in the end."""
     with Server(serve) as deaf, FakeBroker() as good, FakeNameserver(
-            {"deaf": deaf.address, "good": good.address}) as nameserver, Sender(
-            {"nameserver": nameserver.address, "timeout_ms": "90s", "try_timeout_ms": "1s", "net": net,
-             "retries": 80, "body_size_max": "100KiB"}, "T") as s:
+        {"deaf": deaf.address, "good": good.address}
+    ) as nameserver, Sender(
+        {
+            "nameserver": nameserver.address,
+            "timeout_ms": "90s",
+            "try_timeout_ms": "1s",
+            "net": net,
+            "retries": 80,
+            "body_size_max": "100KiB",
+        },
+        "T",
+    ) as s:
         for _ in range(200):
             s.submit(b"x" * 100000)
         s.finish(120)
         assert len(s.done) == 200 and {(r["code"], r["broker"]) for r in s.done} == {("ok", "good")}
 
 
-@pytest.mark.parametrize("serve", [never_reads, lambda connection: (connection.recv(1 << 20),
-                                                                    never_reads(connection))],
-                         ids=["never-reads", "never-answers"])
+@pytest.mark.parametrize(
+    "serve",
+    [never_reads, lambda connection: (connection.recv(1 << 20), never_reads(connection))],
+    ids=["never-reads", "never-answers"],
+)
 def test_a_broker_that_does_not_react_alone_ends_in_time(serve):
     with Server(serve) as deaf, FakeNameserver({"deaf": deaf.address}) as nameserver, Sender(
-            {"nameserver": nameserver.address, "timeout_ms": "2s"}, "T") as s:
+        {"nameserver": nameserver.address, "timeout_ms": "2s"}, "T"
+    ) as s:
         began = time.monotonic()
         for _ in range(50):
             s.submit(b"x" * 1000)
         s.finish(90)
         assert 1.9 < time.monotonic() - began < 60
-        assert {r["code"] for r in s.done} <= {"timed_out", "timed_out_unsent"} and len(s.done) == 50
+        assert {r["code"] for r in s.done} <= {"timed_out", "timed_out_unsent"} and len(
+            s.done
+        ) == 50
         for r in s.done:
-            assert r["stored"] == (libsalvo.STORED_NO if r["code"] == "timed_out_unsent"
-                                   else libsalvo.STORED_UNKNOWN)
+            assert r["stored"] == (
+                libsalvo.STORED_NO if r["code"] == "timed_out_unsent" else libsalvo.STORED_UNKNOWN
+            )
 
 
 ROUTES = {
@@ -287,33 +414,38 @@ ROUTES = {
 
 @pytest.mark.parametrize("kind", ROUTES)
 def test_a_route_with_a_broker_that_cannot_be_reached(kind):
-    with FakeBroker() as good, FakeNameserver({**ROUTES[kind], "good": good.address}) as nameserver, \
-            Sender({"nameserver": nameserver.address, "timeout_ms": "60s"}, "T") as s:
+    with FakeBroker() as good, FakeNameserver(
+        {**ROUTES[kind], "good": good.address}
+    ) as nameserver, Sender({"nameserver": nameserver.address, "timeout_ms": "60s"}, "T") as s:
         for _ in range(50):
             s.submit(b"x")
         s.finish()
         assert {(r["code"], r["broker"]) for r in s.done} == {("ok", "good")}
 
 
-# --- plans that cannot be ----------------------------------------------------------------------------
+# --- plans that cannot be
+# ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options, named, remedy", [
-    ("chunk_bytes=5000", "chunk_bytes", "8192"),
-    ("chunks_max=8", "chunks_max", "raise"),
-    ("ring_bytes=1000", "ring_bytes", "raise"),
-    ("retry_chunks=300", "retry_chunks", "half"),
-    ("try_timeout_ms=10s", "try_timeout_ms", "lower"),
-    ("batch=linger linger_us=5s", "linger_us", "lower"),
-    ("group=a@b", "group", "letters"),
-    ("client_ip=here", "client_ip", "address"),
-    ("lane_cpus=x", "lane_cpus", "numbers"),
-    ("messages_out_max=0", "messages_out_max", "1"),
-    ("body_size_max=5MiB", "body_size_max", "4"),
-    ("timeout_ms=3KiB", "timeout_ms", "ms"),
-    ("linger_us=fast", "linger_us", "us"),
-    ("no_such_option=1", "no_such_option", "CONFIG.md"),
-])
+@pytest.mark.parametrize(
+    "options, named, remedy",
+    [
+        ("chunk_bytes=5000", "chunk_bytes", "8192"),
+        ("chunks_max=8", "chunks_max", "raise"),
+        ("ring_bytes=1000", "ring_bytes", "raise"),
+        ("retry_chunks=300", "retry_chunks", "half"),
+        ("try_timeout_ms=10s", "try_timeout_ms", "lower"),
+        ("batch=linger linger_us=5s", "linger_us", "lower"),
+        ("group=a@b", "group", "letters"),
+        ("client_ip=here", "client_ip", "address"),
+        ("lane_cpus=x", "lane_cpus", "numbers"),
+        ("messages_out_max=0", "messages_out_max", "1"),
+        ("body_size_max=5MiB", "body_size_max", "4"),
+        ("timeout_ms=3KiB", "timeout_ms", "ms"),
+        ("linger_us=fast", "linger_us", "us"),
+        ("no_such_option=1", "no_such_option", "CONFIG.md"),
+    ],
+)
 def test_a_plan_that_cannot_be_names_option_and_remedy(salvo_bin, options, named, remedy):
     arguments = [x for each in options.split() for x in ("-D", each)]
     done = run(salvo_bin, "check", *arguments)
@@ -322,7 +454,8 @@ def test_a_plan_that_cannot_be_names_option_and_remedy(salvo_bin, options, named
     assert len(done.stderr.splitlines()) == 1
 
 
-# --- hosts that refuse -------------------------------------------------------------------------------
+# --- hosts that refuse
+# -------------------------------------------------------------------------------
 
 
 def load(salvo_bin, tmp_path, *prefix, more=(), **options):
@@ -331,14 +464,23 @@ def load(salvo_bin, tmp_path, *prefix, more=(), **options):
     path.touch()
     path.chmod(0o666)
     tmp_path.chmod(0o777)
-    command = [*map(str, prefix), str(salvo_bin), "load", "--count", "5000", "--json", str(path),
-               "-D", "timeout_ms=60s", *map(str, more)]
+    command = [
+        *map(str, prefix),
+        str(salvo_bin),
+        "load",
+        "--count",
+        "5000",
+        "--json",
+        str(path),
+        "-D",
+        "timeout_ms=60s",
+        *map(str, more),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, cwd="/", **options)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(path.read_text())
     assert report["acked"] == 5000 and report["valid"]
     return report, done.stdout + done.stderr
-
 
 
 @pytest.fixture
@@ -360,15 +502,23 @@ def open_tmp():
     shutil.rmtree(folder)
 
 
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs",
-          "--inh-caps=-all"]
+NOBODY = [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "--no-new-privs",
+    "--inh-caps=-all",
+]
 
 
 def test_without_root(shared_bin, open_tmp):
     if os.geteuid() != 0:
         NOBODY.clear()
     load(shared_bin, open_tmp, *NOBODY)
-    done = subprocess.run([*NOBODY, shared_bin, "check"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [*NOBODY, shared_bin, "check"], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0 and "lockable memory" in done.stdout
 
 
@@ -376,9 +526,15 @@ def test_without_root(shared_bin, open_tmp):
 def test_with_little_lockable_memory(shared_bin, open_tmp, kib):
     """8 MB is what Debian gives; containers give 64 KB. Registered buffers have to do without."""
     prefix = NOBODY if os.geteuid() == 0 else []
-    report, _ = load(shared_bin, open_tmp, "prlimit", f"--memlock={kib * 1024}:{kib * 1024}", *prefix)
-    done = subprocess.run(["prlimit", f"--memlock={kib * 1024}:{kib * 1024}", *prefix, shared_bin,
-                           "check"], capture_output=True, text=True, timeout=60)
+    report, _ = load(
+        shared_bin, open_tmp, "prlimit", f"--memlock={kib * 1024}:{kib * 1024}", *prefix
+    )
+    done = subprocess.run(
+        ["prlimit", f"--memlock={kib * 1024}:{kib * 1024}", *prefix, shared_bin, "check"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0 and "lockable memory" in done.stdout
     assert report["settings"]["net"] in ("uring", "epoll")
 
@@ -412,11 +568,16 @@ def test_where_io_uring_is_refused(salvo_bin, tmp_path, error):
     assert report["settings"]["net"] == "epoll"
     assert "io_uring" in report["settings"]["net_note"] and "epoll" in said
     # Asked for by name: refused, with the remedy.
-    done = subprocess.run([*map(str, prefix), str(salvo_bin), "load", "--count", "10", "--net", "uring"],
-                          capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [*map(str, prefix), str(salvo_bin), "load", "--count", "10", "--net", "uring"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 2 and "net" in done.stderr and "epoll" in done.stderr, done.stderr
-    done = subprocess.run([*map(str, prefix), str(salvo_bin), "check"], capture_output=True, text=True,
-                          timeout=60)
+    done = subprocess.run(
+        [*map(str, prefix), str(salvo_bin), "check"], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0 and re.search(r"io_uring.*(refused|not)", done.stdout)
 
 
@@ -430,7 +591,7 @@ def test_where_the_kernel_has_io_uring_off(shared_bin, open_tmp):
         if before is not None:
             switch.write_text("2")
             report, said = load(shared_bin, open_tmp)
-        else:    # the same answer from the kernel, by a filter
+        else:  # the same answer from the kernel, by a filter
             report, said = load(shared_bin, open_tmp, sys.executable, "-c", SECCOMP, 1)
     finally:
         if before is not None:

@@ -18,21 +18,42 @@ RUN = ROOT / "bench" / "run"
 
 ROWS = {
     "micro": [
-        "ring, 8 bytes, burst 8", "ring, 128-byte slot to the other core", "send header",
-        "1 KB frame with its copy", "send response, binary", "send response, JSON",
-        "inflight, register and complete", "inflight, random, 65536 open"],
+        "ring, 8 bytes, burst 8",
+        "ring, 128-byte slot to the other core",
+        "send header",
+        "1 KB frame with its copy",
+        "send response, binary",
+        "send response, JSON",
+        "inflight, register and complete",
+        "inflight, random, 65536 open",
+    ],
     "veth": [
-        "blaster, 128 B", "unbatched 128 B", "unbatched 128 B, beside the blaster",
-        "blaster, 1 KB", "unbatched 1 KB, beside the blaster", "blaster, batches of 32 KB",
-        "batched 32 KB, 128 B", "open loop 200 k/s, both sides spin: p50",
-        "checking mock, unbatched 128 B", "epoll, unbatched 128 B",
-        "uring beside epoll, unbatched 128 B", "null backend, unbatched 128 B"],
+        "blaster, 128 B",
+        "unbatched 128 B",
+        "unbatched 128 B, beside the blaster",
+        "blaster, 1 KB",
+        "unbatched 1 KB, beside the blaster",
+        "blaster, batches of 32 KB",
+        "batched 32 KB, 128 B",
+        "open loop 200 k/s, both sides spin: p50",
+        "checking mock, unbatched 128 B",
+        "epoll, unbatched 128 B",
+        "uring beside epoll, unbatched 128 B",
+        "null backend, unbatched 128 B",
+    ],
     "idle": ["CPU per lane, whole process counted"],
     "java": [
-        "Java sync", "Java async", "Java batch", "salvo", "salvo linger",
-        "unbatched beside (sync|async): rate", "unbatched beside (sync|async): CPU per message",
-        "unbatched beside (sync|async): p50", "linger beside lists of 200: rate",
-        "linger beside lists of 200: CPU per message"],
+        "Java sync",
+        "Java async",
+        "Java batch",
+        "salvo",
+        "salvo linger",
+        "unbatched beside (sync|async): rate",
+        "unbatched beside (sync|async): CPU per message",
+        "unbatched beside (sync|async): p50",
+        "linger beside lists of 200: rate",
+        "linger beside lists of 200: CPU per message",
+    ],
 }
 
 
@@ -43,8 +64,16 @@ def namespaces(pid):
 
 
 def command(salvo_bin, tmp_path, *args):
-    return [sys.executable, str(RUN), "--quick", "--build", str(salvo_bin.parent), "--out",
-            str(tmp_path), *args]
+    return [
+        sys.executable,
+        str(RUN),
+        "--quick",
+        "--build",
+        str(salvo_bin.parent),
+        "--out",
+        str(tmp_path),
+        *args,
+    ]
 
 
 def needs_root():
@@ -54,8 +83,9 @@ def needs_root():
 
 def test_the_report_is_complete(salvo_bin, tmp_path):
     needs_root()
-    process = subprocess.Popen(command(salvo_bin, tmp_path), stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(salvo_bin, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     out, err = process.communicate(timeout=580)
     assert process.returncode == 0, out + err
     report = json.loads((tmp_path / "report.json").read_text())
@@ -87,7 +117,10 @@ def test_a_signal_leaves_no_namespace_behind(salvo_bin, tmp_path):
     needs_root()
     process = subprocess.Popen(
         command(salvo_bin, tmp_path, "--only", "veth", "--repeats", "100"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     wait_until(lambda: len(namespaces(process.pid)) == 2, "both namespaces")
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
@@ -96,9 +129,14 @@ def test_a_signal_leaves_no_namespace_behind(salvo_bin, tmp_path):
 
 
 def test_what_is_not_there_is_named(salvo_bin, tmp_path):
-    done = subprocess.run(command(salvo_bin, tmp_path, "--only", "macro"), capture_output=True,
-                          text=True, check=False)
+    done = subprocess.run(
+        command(salvo_bin, tmp_path, "--only", "macro"), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2 and "macro" in done.stderr and "veth" in done.stderr
-    done = subprocess.run([sys.executable, str(RUN), "--build", str(tmp_path)],
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, str(RUN), "--build", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2 and "ninja -C build" in done.stderr

@@ -18,8 +18,13 @@ COMMANDS = ["load", "send", "mock", "check", "stat", "frame"]
 def run(salvo_bin, *args, timeout=60, env=None, **options):
     clean = {k: v for k, v in os.environ.items() if not k.startswith("SALVO_")}
     return subprocess.run(
-        [str(salvo_bin), *map(str, args)], timeout=timeout, capture_output=True, text=True,
-        env=clean | (env or {}), **options)
+        [str(salvo_bin), *map(str, args)],
+        timeout=timeout,
+        capture_output=True,
+        text=True,
+        env=clean | (env or {}),
+        **options,
+    )
 
 
 class Load:
@@ -28,7 +33,10 @@ class Load:
     def __init__(self, salvo_bin, *args):
         self.process = subprocess.Popen(
             [str(salvo_bin), "load", *map(str, args)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         self.err = ""
 
     def until(self, pattern):
@@ -55,7 +63,8 @@ class Load:
 def late_only(report):
     """True when the one thing wrong is that this machine was too busy for an open loop."""
     return report["invalid_reasons"] != [] and all(
-        "the generator was late" in reason for reason in report["invalid_reasons"])
+        "the generator was late" in reason for reason in report["invalid_reasons"]
+    )
 
 
 def report_of(salvo_bin, tmp_path, *args, code=0, **options):
@@ -76,7 +85,10 @@ class Mock:
     def __init__(self, salvo_bin, *args):
         self.process = subprocess.Popen(
             [str(salvo_bin), "mock", *args],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         line = self.process.stdout.readline()
         match = re.fullmatch(r"nameserver (\S+:\d+)\n", line)
         assert match, line + self.process.stderr.read()
@@ -191,8 +203,7 @@ def test_closed_loop_by_count(salvo_bin, tmp_path):
 
 
 def test_open_loop_by_duration_and_warmup(salvo_bin, tmp_path):
-    report = report_of(
-        salvo_bin, tmp_path, "--rate", "2k", "--duration", "2s", "--warmup", "500ms")
+    report = report_of(salvo_bin, tmp_path, "--rate", "2k", "--duration", "2s", "--warmup", "500ms")
     assert report["planned"] == report["acked"] == 5000
     assert abs(report["measured_messages"] - 4000) <= 1
     assert report["loop"] == "open" and report["latency_from"] == "intended"
@@ -213,9 +224,33 @@ def test_caller_mode_turns_the_sender_itself(salvo_bin, tmp_path):
 
 def test_payload_topics_keys_tags_batches_and_compression(salvo_bin, tmp_path):
     report = report_of(
-        salvo_bin, tmp_path, "--count", "5000", "--topic", "A,B,C", "--size", "10-8KiB", "--keys",
-        "50", "--tags", "red,blue", "--compressibility", "0.7", "--compress", "zlib", "--linger",
-        "1ms", "--batch-bytes", "32KiB", "--header", "json", "--lanes", "2", "--seed", "9")
+        salvo_bin,
+        tmp_path,
+        "--count",
+        "5000",
+        "--topic",
+        "A,B,C",
+        "--size",
+        "10-8KiB",
+        "--keys",
+        "50",
+        "--tags",
+        "red,blue",
+        "--compressibility",
+        "0.7",
+        "--compress",
+        "zlib",
+        "--linger",
+        "1ms",
+        "--batch-bytes",
+        "32KiB",
+        "--header",
+        "json",
+        "--lanes",
+        "2",
+        "--seed",
+        "9",
+    )
     assert report["acked"] == 5000
     assert report["settings"]["topics"] == ["A", "B", "C"]
     options = report["settings"]["options"]
@@ -260,9 +295,18 @@ def test_messages_that_fail_give_exit_code_1(salvo_bin, tmp_path):
     failing = Mock(salvo_bin, "--script", write_script(tmp_path))
     try:
         report = report_of(
-            salvo_bin, tmp_path,
-            "--nameserver", failing.address, "--count", "1000", "--closed", "50",
-            "-D", "retries=0", code=1)
+            salvo_bin,
+            tmp_path,
+            "--nameserver",
+            failing.address,
+            "--count",
+            "1000",
+            "--closed",
+            "50",
+            "-D",
+            "retries=0",
+            code=1,
+        )
         assert report["valid"] and report["failed"] == 10 and report["errors"] == {"refused_13": 10}
         assert "refused_13" in report["error_texts"]
     finally:
@@ -271,7 +315,7 @@ def test_messages_that_fail_give_exit_code_1(salvo_bin, tmp_path):
 
 def write_script(tmp_path):
     path = tmp_path / "script"
-    path.write_text("* send code 13 next 10 remark \"the test says no\"\n")
+    path.write_text('* send code 13 next 10 remark "the test says no"\n')
     return str(path)
 
 
@@ -286,7 +330,9 @@ def test_the_live_line_is_rewritten_on_a_terminal(salvo_bin):
     parent, child = pty.openpty()
     process = subprocess.Popen(
         [str(salvo_bin), "load", "--rate", "1k", "--duration", "2500ms"],
-        stdout=subprocess.DEVNULL, stderr=child)
+        stdout=subprocess.DEVNULL,
+        stderr=child,
+    )
     os.close(child)
     shown = b""
     while True:
@@ -338,9 +384,19 @@ def test_environment_file_and_argument_in_this_order(salvo_bin, tmp_path):
     config.write_text("send:\n  retries: 7\n  timeout_ms: 9s\nlanes:\n  lanes: 2\n")
     env = {"SALVO_TIMEOUT_MS": "8s", "SALVO_LANES": "3"}
     path = tmp_path / "report.json"
-    done = run(salvo_bin, "load", "--count", "10", "--config", config, "-D", "lanes=1",
-               "--json", path,
-               env=env)
+    done = run(
+        salvo_bin,
+        "load",
+        "--count",
+        "10",
+        "--config",
+        config,
+        "-D",
+        "lanes=1",
+        "--json",
+        path,
+        env=env,
+    )
     assert done.returncode == 0, done.stderr
     options = json.loads(path.read_text())["settings"]["options"]
     assert (options["retries"], options["timeout_ms"], options["lanes"]) == ("7", "8s", "1")
@@ -359,8 +415,16 @@ def test_mock_takes_load_from_another_process(salvo_bin, tmp_path, mock):
 
 def test_send_lines_from_standard_input(salvo_bin, mock):
     lines = "".join(f"line {i}\n" for i in range(20000)) + "\n\nlast, without a line feed"
-    done = run(salvo_bin, "send", "--topic", "Lines", "--nameserver", mock.address, "--verbose",
-               input=lines)
+    done = run(
+        salvo_bin,
+        "send",
+        "--topic",
+        "Lines",
+        "--nameserver",
+        mock.address,
+        "--verbose",
+        input=lines,
+    )
     assert done.returncode == 0, done.stderr
     ids = [line.split("\t") for line in done.stdout.splitlines()]
     assert len(ids) == 20001 and len({i[0] for i in ids}) == 20001
@@ -372,9 +436,23 @@ def test_send_lines_from_standard_input(salvo_bin, mock):
 def test_send_a_file_with_key_tag_and_properties(salvo_bin, tmp_path, mock):
     path = tmp_path / "lines"
     path.write_text("a\nb\n")
-    done = run(salvo_bin, "send", "--topic", "T", "--nameserver", mock.address,
-               "--key", "k1", "--key",
-               "k2", "--tag", "red", "--property", "color=a=b", path)
+    done = run(
+        salvo_bin,
+        "send",
+        "--topic",
+        "T",
+        "--nameserver",
+        mock.address,
+        "--key",
+        "k1",
+        "--key",
+        "k2",
+        "--tag",
+        "red",
+        "--property",
+        "color=a=b",
+        path,
+    )
     assert done.returncode == 0 and "2 read, 2 acknowledged" in done.stderr
 
 
@@ -386,16 +464,34 @@ def test_send_a_whole_file(salvo_bin, tmp_path, mock):
 
 
 def test_send_passes_over_a_line_that_is_too_long(salvo_bin, mock):
-    done = run(salvo_bin, "send", "--topic", "T", "--nameserver", mock.address,
-               "-D", "body_size_max=1000", input="a\n" + "x" * 5000 + "\nb\n")
+    done = run(
+        salvo_bin,
+        "send",
+        "--topic",
+        "T",
+        "--nameserver",
+        mock.address,
+        "-D",
+        "body_size_max=1000",
+        input="a\n" + "x" * 5000 + "\nb\n",
+    )
     assert done.returncode == 1
     assert re.search(r"line 2: over 1000 bytes", done.stderr)
     assert "3 read, 2 acknowledged, 1 failed (1 too long)" in done.stderr
 
 
 def test_send_fails_when_the_cluster_does_not_answer(salvo_bin):
-    done = run(salvo_bin, "send", "--topic", "T", "--nameserver", "127.0.0.1:1", "-D",
-               "timeout_ms=500ms", input="a\nb\n")
+    done = run(
+        salvo_bin,
+        "send",
+        "--topic",
+        "T",
+        "--nameserver",
+        "127.0.0.1:1",
+        "-D",
+        "timeout_ms=500ms",
+        input="a\nb\n",
+    )
     assert done.returncode == 1 and "2 read, 0 acknowledged, 2 failed" in done.stderr
     assert "line 1:" in done.stderr
 
@@ -413,8 +509,9 @@ def test_stat_shows_a_running_salvo(salvo_bin, tmp_path):
         load.stop()
 
 
-@pytest.mark.parametrize("content", [b"", b"x" * 100, b"\0" * 10000],
-                         ids=["empty", "text", "zeros"])
+@pytest.mark.parametrize(
+    "content", [b"", b"x" * 100, b"\0" * 10000], ids=["empty", "text", "zeros"]
+)
 def test_stat_refuses_what_is_not_a_stat_file(salvo_bin, tmp_path, content):
     path = tmp_path / "no-stat"
     path.write_bytes(content)
@@ -439,13 +536,16 @@ def test_frame_reads_the_golden_frames(salvo_bin):
         assert f"({code})," in done.stdout
 
 
-@pytest.mark.parametrize("content, place", [
-    ("00000010", "offset 0"),
-    ("0000001", "line 1"),
-    ("zz", "line 1, column 1"),
-    ("", "no frame"),
-    ("ffffffff00000000", "offset 0"),
-])
+@pytest.mark.parametrize(
+    "content, place",
+    [
+        ("00000010", "offset 0"),
+        ("0000001", "line 1"),
+        ("zz", "line 1, column 1"),
+        ("", "no frame"),
+        ("ffffffff00000000", "offset 0"),
+    ],
+)
 def test_frame_says_where_input_is_malformed(salvo_bin, content, place):
     done = run(salvo_bin, "frame", "--hex", "-", input=content)
     assert done.returncode == 1 and place in done.stderr

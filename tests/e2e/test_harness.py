@@ -24,9 +24,20 @@ GOLDEN = ROOT / "tests" / "golden"
 def write(cluster, topic, count=50, first=0, nameserver=None):
     """What Java's producer sent, a dict a message."""
     out = cluster.directory / f"written-{topic}-{first}"
-    java.run(cluster.version, "Writer", "--nameserver",
-             nameserver or cluster.nameserver_addresses, "--topic", topic,
-             "--count", count, "--from", first, "--out", out)
+    java.run(
+        cluster.version,
+        "Writer",
+        "--nameserver",
+        nameserver or cluster.nameserver_addresses,
+        "--topic",
+        topic,
+        "--count",
+        count,
+        "--from",
+        first,
+        "--out",
+        out,
+    )
     return [json.loads(line) for line in out.read_text("ascii").splitlines()]
 
 
@@ -61,6 +72,7 @@ def test_messages_are_read_back_as_java_sent_them(cluster):
 def test_digest_is_that_of_the_body(cluster):
     import hashlib
     import zlib
+
     cluster.create_topic("digest", queues=1, broker="broker-a")
     write(cluster, "digest", count=8)
     whole = readback.messages(cluster, "digest", expect=8)
@@ -80,22 +92,46 @@ def test_topic_has_the_queues_and_permission_it_was_given(cluster):
     cluster.create_topic("only-read", queues=5, broker="broker-b", perm=4)
     for nameserver in (0, 1):
         queues = cluster.route("only-read", nameserver)["queueDatas"]
-        assert [(q["brokerName"], q["readQueueNums"], q["writeQueueNums"], q["perm"])
-                for q in queues] == [("broker-b", 5, 5, 4)]
+        assert [
+            (q["brokerName"], q["readQueueNums"], q["writeQueueNums"], q["perm"]) for q in queues
+        ] == [("broker-b", 5, 5, 4)]
     cluster.delete_topic("only-read")
     assert cluster.route("only-read") is None
 
 
 def test_java_admin_does_the_same(cluster):
     nameserver = cluster.nameserver_addresses
-    java.run(cluster.version, "Admin", "create", "--nameserver", nameserver, "--topic", "by-java",
-             "--queues", 3, "--perm", 6, "--broker", cluster.broker("broker-a").address)
+    java.run(
+        cluster.version,
+        "Admin",
+        "create",
+        "--nameserver",
+        nameserver,
+        "--topic",
+        "by-java",
+        "--queues",
+        3,
+        "--perm",
+        6,
+        "--broker",
+        cluster.broker("broker-a").address,
+    )
     wait_until(lambda: cluster.route("by-java"), "topic known")
-    printed = java.run(cluster.version, "Admin", "route", "--nameserver", nameserver,
-                       "--topic", "by-java").stdout
+    printed = java.run(
+        cluster.version, "Admin", "route", "--nameserver", nameserver, "--topic", "by-java"
+    ).stdout
     assert remoting.loads(printed.encode())["queueDatas"][0]["writeQueueNums"] == 3
-    java.run(cluster.version, "Admin", "delete", "--nameserver", nameserver, "--topic", "by-java",
-             "--brokers", cluster.broker("broker-a").address)
+    java.run(
+        cluster.version,
+        "Admin",
+        "delete",
+        "--nameserver",
+        nameserver,
+        "--topic",
+        "by-java",
+        "--brokers",
+        cluster.broker("broker-a").address,
+    )
     assert cluster.route("by-java") is None
 
 
@@ -163,24 +199,26 @@ def test_second_nameserver_serves_while_the_first_is_down(cluster):
     for topic in ("failover", "created-meanwhile"):
         assert len(remoting.route(first.address, topic)["queueDatas"]) == 2
     assert_stored_as_sent(sent, stored(cluster, "failover", len(sent)))
-    assert_stored_as_sent(write(cluster, "created-meanwhile", 4, nameserver=first.address),
-                          stored(cluster, "created-meanwhile", 4))
+    assert_stored_as_sent(
+        write(cluster, "created-meanwhile", 4, nameserver=first.address),
+        stored(cluster, "created-meanwhile", 4),
+    )
 
 
 def exchange(address, frame):
     host, port = address.rsplit(":", 1)
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(frame)
-        size, = struct.unpack(">I", connection.recv(4, socket.MSG_WAITALL))
+        (size,) = struct.unpack(">I", connection.recv(4, socket.MSG_WAITALL))
         return connection.recv(size, socket.MSG_WAITALL)
 
 
 def answer_code(answer):
     """The code of an answer in either form, without its length field."""
-    mark, = struct.unpack_from(">I", answer)
+    (mark,) = struct.unpack_from(">I", answer)
     if mark >> 24:
         return struct.unpack_from(">h", answer, 4)[0]
-    return json.loads(answer[4:4 + (mark & 0xFFFFFF)])["code"]
+    return json.loads(answer[4 : 4 + (mark & 0xFFFFFF)])["code"]
 
 
 def golden_frame(name):
@@ -190,12 +228,29 @@ def golden_frame(name):
 
 def test_golden_frames_are_taken_by_a_real_broker(cluster):
     cluster.create_topic("TopicTest", queues=4)
-    names = [f"{kind}-{version}-{form}" for version in ("4.9.7", "5.3.3")
-             for form in ("json", "binary")
-             for kind in ("send-v2", "send-v2-no-broker-name", "send-v2-flag-minus-1", "send-v1",
-                          "send-v2-utf8", "send-v2-escapes", "send-v2-body-5000", "batch-1",
-                          "send-v2-cpp-401", "send-v2-acl", "send-v2-zlib-4x", "batch-3-flags",
-                          "batch-16", "batch-2-as-310", "heartbeat", "unregister")]
+    names = [
+        f"{kind}-{version}-{form}"
+        for version in ("4.9.7", "5.3.3")
+        for form in ("json", "binary")
+        for kind in (
+            "send-v2",
+            "send-v2-no-broker-name",
+            "send-v2-flag-minus-1",
+            "send-v1",
+            "send-v2-utf8",
+            "send-v2-escapes",
+            "send-v2-body-5000",
+            "batch-1",
+            "send-v2-cpp-401",
+            "send-v2-acl",
+            "send-v2-zlib-4x",
+            "batch-3-flags",
+            "batch-16",
+            "batch-2-as-310",
+            "heartbeat",
+            "unregister",
+        )
+    ]
     broker = cluster.broker("broker-a").address
     codes = {name: answer_code(exchange(broker, golden_frame(name))) for name in names}
     assert {name: code for name, code in codes.items() if code} == {}
@@ -207,8 +262,13 @@ def test_golden_frames_are_taken_by_a_real_broker(cluster):
     assert bodies.count(bytes((i * 31 + 7) & 0xFF for i in range(5000))) == 4
     escapes = [m["properties"] for m in found if "quote" in m["properties"]]
     assert len(escapes) == 4
-    assert all(p["quote"] == 'say "hi"' and p["rocket"] == "\U0001F680\U0001F600"
-               and p["lines"] == "a\nb\r\n" and p["equals"] == "a=b=c" for p in escapes)
+    assert all(
+        p["quote"] == 'say "hi"'
+        and p["rocket"] == "\U0001f680\U0001f600"
+        and p["lines"] == "a\nb\r\n"
+        and p["equals"] == "a=b=c"
+        for p in escapes
+    )
 
 
 @pytest.mark.parametrize("version", jars.VERSIONS)
@@ -220,11 +280,15 @@ def test_without_automatic_creation_a_topic_has_to_be_made(new_cluster, version)
 
 
 def test_properties_reach_one_broker_or_all(new_cluster):
-    cluster = new_cluster("4.7.1", broker_properties={
-        "maxMessageSize": 100000, "broker-b": {"brokerClusterName": "Other"}})
+    cluster = new_cluster(
+        "4.7.1",
+        broker_properties={"maxMessageSize": 100000, "broker-b": {"brokerClusterName": "Other"}},
+    )
     brokers = cluster.route("TBW102")["brokerDatas"]
     assert {b["brokerName"]: b["cluster"] for b in brokers} == {
-        "broker-a": "DefaultCluster", "broker-b": "Other"}
+        "broker-a": "DefaultCluster",
+        "broker-b": "Other",
+    }
     assert all(b.properties["maxMessageSize"] == 100000 for b in cluster.brokers)
 
 
@@ -238,13 +302,19 @@ def test_nothing_is_left_of_a_cluster(new_cluster):
 
 
 def test_cluster_dies_with_a_killed_test_run():
-    program = ("import sys, time; sys.path.insert(0, sys.argv[1])\n"
-               "from rocketmq.cluster import Cluster\n"
-               "c = Cluster('4.7.1', brokers=1).start()\n"
-               "print(c.directory, *[p.pid for p in c.nameservers + c.brokers], flush=True)\n"
-               "sys.stdin.read()\n")
-    run = subprocess.Popen([sys.executable, "-c", program, str(Path(__file__).parent)],
-                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    program = (
+        "import sys, time; sys.path.insert(0, sys.argv[1])\n"
+        "from rocketmq.cluster import Cluster\n"
+        "c = Cluster('4.7.1', brokers=1).start()\n"
+        "print(c.directory, *[p.pid for p in c.nameservers + c.brokers], flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", program, str(Path(__file__).parent)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     directory, *pids = run.stdout.readline().split()
     os.kill(run.pid, signal.SIGKILL)
     run.communicate()
@@ -261,9 +331,14 @@ def _runs(pid):
 
 def test_fetching_again_does_nothing():
     before = {v: (jars.rocketmq(v) / "complete").stat().st_mtime_ns for v in jars.VERSIONS}
-    done = subprocess.run([sys.executable, "-m", "rocketmq.jars"], cwd=Path(__file__).parent,
-                          env={**os.environ, "PATH": ""}, timeout=1, text=True,
-                          stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "rocketmq.jars"],
+        cwd=Path(__file__).parent,
+        env={**os.environ, "PATH": ""},
+        timeout=1,
+        text=True,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
     assert len(done.stdout.splitlines()) == len(jars.VERSIONS)
-    assert before == {v: (jars.rocketmq(v) / "complete").stat().st_mtime_ns
-                      for v in jars.VERSIONS}
+    assert before == {v: (jars.rocketmq(v) / "complete").stat().st_mtime_ns for v in jars.VERSIONS}

@@ -1,4 +1,5 @@
-"""libsalvo as a host program meets it: through ctypes, pkg-config and the linker. Mock clusters only."""
+"""libsalvo as a host program meets it: through ctypes, pkg-config and the linker. Mock clusters
+only."""
 
 import errno
 import os
@@ -18,6 +19,7 @@ import pytest
 import libsalvo
 from libsalvo import Busy, Conf, SalvoError, Sender
 from mocks import Mock
+from rocketmq.cluster import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = ROOT / "include" / "salvo.h"
@@ -43,8 +45,9 @@ def conf(mock, **more):
 
 
 def output(*command, **options):
-    return subprocess.run([str(c) for c in command], check=True, text=True, stdout=subprocess.PIPE,
-                          **options).stdout
+    return subprocess.run(
+        [str(c) for c in command], check=True, text=True, stdout=subprocess.PIPE, **options
+    ).stdout
 
 
 def declared():
@@ -53,11 +56,14 @@ def declared():
     return set(re.findall(r"SALVO_API\b[^;{]*?\b(salvo_\w+)\(", text))
 
 
-# --- what is linked ----------------------------------------------------------------------------------
+# --- what is linked
+# ----------------------------------------------------------------------------------
 
 
 def test_exported_are_exactly_the_functions_of_the_header():
-    lines = [line.split() for line in output("nm", "-D", "--defined-only", libsalvo.path()).splitlines()]
+    lines = [
+        line.split() for line in output("nm", "-D", "--defined-only", libsalvo.path()).splitlines()
+    ]
     exported = {name.split("@")[0] for *_, kind, name in lines if kind != "A"}
     assert exported == declared() and len(exported) > 50
     assert {name.partition("@@")[2] for *_, kind, name in lines if kind != "A"} <= {"SALVO_0", ""}
@@ -78,8 +84,11 @@ def test_this_binding_knows_every_function():
 
 def test_the_static_library_pollutes_no_name_space():
     archive = libsalvo.path().parent / "libsalvo.a"
-    names = {line.split()[-1] for line in output("nm", "-g", "--defined-only", archive).splitlines()
-             if re.match(r"[0-9a-f]{16} ", line)}
+    names = {
+        line.split()[-1]
+        for line in output("nm", "-g", "--defined-only", archive).splitlines()
+        if re.match(r"[0-9a-f]{16} ", line)
+    }
     assert declared() <= names
     ours = ("salvo_", "config_", "rpc_", "sim_", "uring_")
     assert {n for n in names if not n.startswith(ours)} == set()
@@ -88,8 +97,10 @@ def test_the_static_library_pollutes_no_name_space():
 def test_no_allocator_no_signal_handler_no_exit_is_linked():
     needed = output("readelf", "-d", libsalvo.path())
     assert "jemalloc" not in needed and "tcmalloc" not in needed
-    undefined = {line.split()[-1].split("@")[0]
-                 for line in output("nm", "-D", "--undefined-only", libsalvo.path()).splitlines()}
+    undefined = {
+        line.split()[-1].split("@")[0]
+        for line in output("nm", "-D", "--undefined-only", libsalvo.path()).splitlines()
+    }
     assert "malloc" in undefined or "calloc" in undefined
     assert not undefined & {"signal", "sigaction", "sigprocmask", "exit", "_exit", "atexit", "fork"}
 
@@ -100,7 +111,8 @@ sys.path.insert(0, sys.argv[1])
 libc = ctypes.CDLL(None)
 def state():
     status = open("/proc/self/status").read().splitlines()
-    masks = {l.split()[0]: int(l.split()[1], 16) for l in status if l.startswith("Sig") and "/" not in l}
+    masks = {l.split()[0]: int(l.split()[1], 16) for l in status if l.startswith("Sig") and "/" not
+    in l}
     own = 3 << 31    # 32 and 33 are glibc's, for threads
     return [masks[name] & ~own for name in ("SigBlk:", "SigIgn:", "SigCgt:")]
 def address(name):
@@ -153,23 +165,33 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-# --- pkg-config and the examples ---------------------------------------------------------------------
+# --- pkg-config and the examples
+# ---------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """`meson install` below a directory of its own; returns pkg-config's arguments and environment."""
+    """`meson install` below a directory of its own; returns pkg-config's arguments and
+    environment."""
     destination = tmp_path_factory.mktemp("installed")
     build = libsalvo.path().parent
-    subprocess.run(["meson", "install", "--no-rebuild", "--quiet", "-C", build, "--destdir", destination],
-                   check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["meson", "install", "--no-rebuild", "--quiet", "-C", build, "--destdir", destination],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     found = list(destination.rglob("salvo.pc"))
     assert len(found) == 1
     prefix = next(p for p in found[0].parents if (p / "include" / "salvo.h").is_file())
 
     def pkg_config(*arguments):
-        return output("pkg-config", f"--define-variable=prefix={prefix}", *arguments, "salvo",
-                      env=dict(os.environ, PKG_CONFIG_PATH=str(found[0].parent))).split()
+        return output(
+            "pkg-config",
+            f"--define-variable=prefix={prefix}",
+            *arguments,
+            "salvo",
+            env=dict(os.environ, PKG_CONFIG_PATH=str(found[0].parent)),
+        ).split()
 
     pkg_config.library = found[0].parent.parent
     return pkg_config
@@ -178,10 +200,24 @@ def installed(tmp_path_factory):
 def compiled(source, to, pkg_config, static, *flags):
     """Built as a user would, with every warning an error."""
     link = pkg_config("--libs", "--static") if static else pkg_config("--libs")
-    if static:    # salvo itself; Debian has some of what it needs as shared libraries only
+    if static:  # salvo itself; Debian has some of what it needs as shared libraries only
         link = ["-l:libsalvo.a" if each == "-lsalvo" else each for each in link]
-    subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", *flags, "-o", to, source,
-                    *pkg_config("--cflags"), *link], check=True)
+    subprocess.run(
+        [
+            "cc",
+            "-std=c11",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            *flags,
+            "-o",
+            to,
+            source,
+            *pkg_config("--cflags"),
+            *link,
+        ],
+        check=True,
+    )
     return to
 
 
@@ -199,9 +235,11 @@ def test_examples_build_by_pkg_config_and_run(source, static, installed, mock, t
 def test_the_program_in_the_header_is_one(installed, mock, tmp_path):
     """What stands in salvo.h's first comment compiles, and sends."""
     comment = re.match(r"/\*.*?\*/", HEADER.read_text(), re.S)[0]
-    lines = [line[7:] for line in comment.splitlines() if line.startswith(" *     ") or line == " *"]
+    lines = [
+        line[7:] for line in comment.splitlines() if line.startswith(" *     ") or line == " *"
+    ]
     text = "\n".join(lines)
-    text = text[text.index("#include <salvo.h>"):]
+    text = text[text.index("#include <salvo.h>") :]
     assert len(text.splitlines()) <= 40
     source = tmp_path / "header.c"
     source.write_text(text.replace("127.0.0.1:9876", mock.address))
@@ -212,21 +250,47 @@ def test_the_program_in_the_header_is_one(installed, mock, tmp_path):
 
 def test_the_header_is_cpp_and_stands_alone(tmp_path):
     source = tmp_path / "x.cc"
-    source.write_text('#include <salvo.h>\nint main() { return salvo_version() == nullptr; }\n')
-    subprocess.run([shutil.which("g++") or "c++", "-std=c++11", "-Wall", "-Wextra", "-Werror",
-                    "-pedantic", "-I", ROOT / "include", "-fsyntax-only", source], check=True)
+    source.write_text("#include <salvo.h>\nint main() { return salvo_version() == nullptr; }\n")
+    subprocess.run(
+        [
+            shutil.which("g++") or "c++",
+            "-std=c++11",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pedantic",
+            "-I",
+            ROOT / "include",
+            "-fsyntax-only",
+            source,
+        ],
+        check=True,
+    )
 
 
-# --- options -----------------------------------------------------------------------------------------
+# --- options
+# -----------------------------------------------------------------------------------------
 
 
 def test_options_are_read_back_as_they_were_set():
-    made = Conf({"timeout_ms": "2s", "batch_bytes_max": "64KiB", "header": "json", "lanes": 3,
-                 "fault_latency": True, "nameserver": "a:1;b:2"})
+    made = Conf(
+        {
+            "timeout_ms": "2s",
+            "batch_bytes_max": "64KiB",
+            "header": "json",
+            "lanes": 3,
+            "fault_latency": True,
+            "nameserver": "a:1;b:2",
+        }
+    )
     try:
         assert made.get("timeout_ms") in ("2s", "2000ms", "2000")
         assert made.get("batch_bytes_max") in ("64KiB", "65536")
-        assert (made.get("header"), made.get("lanes"), made.get("nameserver")) == ("json", "3", "a:1;b:2")
+        assert (made.get("header"), made.get("lanes"), made.get("nameserver")) == (
+            "json",
+            "3",
+            "a:1;b:2",
+        )
         assert made.get("fault_latency") == "true"
         again = Conf({name: made.get(name) for name in ("timeout_ms", "batch_bytes_max")})
         assert again.get("timeout_ms") == made.get("timeout_ms")
@@ -238,26 +302,29 @@ def test_options_are_read_back_as_they_were_set():
         made.free()
 
 
-@pytest.mark.parametrize("name, value, code, said", [
-    ("no_such", "1", -errno.ENOENT, "no_such"),
-    ("timout_ms", "1", -errno.ENOENT, "timeout_ms"),
-    ("timeout_ms", "3 parsecs", -errno.EINVAL, "timeout_ms"),
-    ("timeout_ms", "3KiB", -errno.EINVAL, "ms"),
-    ("timeout_ms", "0", -errno.EINVAL, "timeout_ms"),
-    ("timeout_ms", "-5", -errno.EINVAL, "timeout_ms"),
-    ("timeout_ms", "99999999999999999999", -errno.EINVAL, "timeout_ms"),
-    ("timeout_ms", "", -errno.EINVAL, "timeout_ms"),
-    ("linger_us", "1h", -errno.EINVAL, "linger_us"),
-    ("batch_bytes_max", "10ms", -errno.EINVAL, "batch_bytes_max"),
-    ("batch_bytes_max", "1TiB", -errno.EINVAL, "batch_bytes_max"),
-    ("header", "xml", -errno.EINVAL, "binary"),
-    ("fault_latency", "perhaps", -errno.EINVAL, "true"),
-    ("lanes", "many", -errno.EINVAL, "lanes"),
-    ("lanes", "1.5", -errno.EINVAL, "lanes"),
-    ("lanes", "65", -errno.EINVAL, "64"),
-    ("retries", "0x10", -errno.EINVAL, "retries"),
-    ("group", "x" * 200, -errno.EINVAL, "group"),
-])
+@pytest.mark.parametrize(
+    "name, value, code, said",
+    [
+        ("no_such", "1", -errno.ENOENT, "no_such"),
+        ("timout_ms", "1", -errno.ENOENT, "timeout_ms"),
+        ("timeout_ms", "3 parsecs", -errno.EINVAL, "timeout_ms"),
+        ("timeout_ms", "3KiB", -errno.EINVAL, "ms"),
+        ("timeout_ms", "0", -errno.EINVAL, "timeout_ms"),
+        ("timeout_ms", "-5", -errno.EINVAL, "timeout_ms"),
+        ("timeout_ms", "99999999999999999999", -errno.EINVAL, "timeout_ms"),
+        ("timeout_ms", "", -errno.EINVAL, "timeout_ms"),
+        ("linger_us", "1h", -errno.EINVAL, "linger_us"),
+        ("batch_bytes_max", "10ms", -errno.EINVAL, "batch_bytes_max"),
+        ("batch_bytes_max", "1TiB", -errno.EINVAL, "batch_bytes_max"),
+        ("header", "xml", -errno.EINVAL, "binary"),
+        ("fault_latency", "perhaps", -errno.EINVAL, "true"),
+        ("lanes", "many", -errno.EINVAL, "lanes"),
+        ("lanes", "1.5", -errno.EINVAL, "lanes"),
+        ("lanes", "65", -errno.EINVAL, "64"),
+        ("retries", "0x10", -errno.EINVAL, "retries"),
+        ("group", "x" * 200, -errno.EINVAL, "group"),
+    ],
+)
 def test_a_bad_option_is_one_sentence_that_names_it(name, value, code, said):
     made = Conf()
     try:
@@ -270,30 +337,33 @@ def test_a_bad_option_is_one_sentence_that_names_it(name, value, code, said):
         made.free()
 
 
-@pytest.mark.parametrize("options, said", [
-    ({"nameserver": ""}, "nameserver"),
-    ({"nameserver": "nonsense"}, "port"),
-    ({"nameserver": "h:0"}, "port"),
-    ({"nameserver": "h:99999"}, "port"),
-    ({"nameserver": ";;"}, "nameserver"),
-    ({"group": "bad group!"}, "group"),
-    ({"group": "DEFAULT_PRODUCER"}, "group"),
-    ({"chunk_bytes": "5000"}, "chunk_bytes"),
-    ({"try_timeout_ms": "5s", "timeout_ms": "1s"}, "try_timeout_ms"),
-    ({"batch": "linger", "linger_us": "5s", "timeout_ms": "3s"}, "linger_us"),
-    ({"chunks_max": 8}, "chunks_max"),
-    ({"retry_chunks": 300}, "retry_chunks"),
-    ({"ring_bytes": "100"}, "ring_bytes"),
-    ({"chunks_max": 65536, "chunk_bytes": "1MiB", "lanes": 64}, ""),
-    ({"lane_cpus": "4000"}, "lane_cpus"),
-    ({"lane_cpus": "one"}, "lane_cpus"),
-    ({"lane_cpus": "0,"}, "lane_cpus"),
-    ({"lane_cpus": "0,,1"}, "lane_cpus"),
-    ({"lane_cpus": "99999999999"}, "lane_cpus"),
-    ({"control_cpu": "4000"}, "control_cpu"),
-    ({"client_ip": "not an address"}, "client_ip"),
-    ({"stat_file": "/nowhere/at/all"}, "/nowhere/at/all"),
-])
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"nameserver": ""}, "nameserver"),
+        ({"nameserver": "nonsense"}, "port"),
+        ({"nameserver": "h:0"}, "port"),
+        ({"nameserver": "h:99999"}, "port"),
+        ({"nameserver": ";;"}, "nameserver"),
+        ({"group": "bad group!"}, "group"),
+        ({"group": "DEFAULT_PRODUCER"}, "group"),
+        ({"chunk_bytes": "5000"}, "chunk_bytes"),
+        ({"try_timeout_ms": "5s", "timeout_ms": "1s"}, "try_timeout_ms"),
+        ({"batch": "linger", "linger_us": "5s", "timeout_ms": "3s"}, "linger_us"),
+        ({"chunks_max": 8}, "chunks_max"),
+        ({"retry_chunks": 300}, "retry_chunks"),
+        ({"ring_bytes": "100"}, "ring_bytes"),
+        ({"chunks_max": 65536, "chunk_bytes": "1MiB", "lanes": 64}, ""),
+        ({"lane_cpus": "4000"}, "lane_cpus"),
+        ({"lane_cpus": "one"}, "lane_cpus"),
+        ({"lane_cpus": "0,"}, "lane_cpus"),
+        ({"lane_cpus": "0,,1"}, "lane_cpus"),
+        ({"lane_cpus": "99999999999"}, "lane_cpus"),
+        ({"control_cpu": "4000"}, "control_cpu"),
+        ({"client_ip": "not an address"}, "client_ip"),
+        ({"stat_file": "/nowhere/at/all"}, "/nowhere/at/all"),
+    ],
+)
 def test_what_cannot_work_is_refused_at_open_with_the_option_and_a_remedy(options, said):
     options = {"nameserver": "127.0.0.1:1", **options}
     with pytest.raises(SalvoError) as caught:
@@ -310,9 +380,14 @@ def test_a_yaml_file_and_what_may_be_wrong_in_it(tmp_path, mock):
     with Sender(made, "T") as s:
         s.submit(b"x")
         assert s.finish()[0]["code"] == "ok"
-    for text, said in (("send:\n  timeout_ms: 3x\n", ":2"), ("send:\n  nonsense: 1\n", "nonsense"),
-                       ("send: [1\n", ":1"), ("nosection:\n  a: 1\n", "nosection"),
-                       ("send:\n  timeout_ms: [1, 2]\n", "timeout_ms"), ("\0\0", "")):
+    for text, said in (
+        ("send:\n  timeout_ms: 3x\n", ":2"),
+        ("send:\n  nonsense: 1\n", "nonsense"),
+        ("send: [1\n", ":1"),
+        ("nosection:\n  a: 1\n", "nosection"),
+        ("send:\n  timeout_ms: [1, 2]\n", "timeout_ms"),
+        ("\0\0", ""),
+    ):
         bad = tmp_path / "bad.yaml"
         bad.write_text(text)
         with pytest.raises(SalvoError) as caught:
@@ -350,18 +425,31 @@ def test_log_lines_go_to_the_sink(nowhere):
     assert any(nowhere in line for _, line in lines)
 
 
-# --- messages that are refused -----------------------------------------------------------------------
+# --- messages that are refused
+# -----------------------------------------------------------------------
 
 
 def test_what_a_message_may_not_have(mock):
     with Sender(conf(mock, body_size_max=1000), "T") as s:
         refused = [
-            dict(body=b""), dict(body=b"x" * 1001), dict(tags=""), dict(tags=" "), dict(tags="a\x01"),
-            dict(keys="a\x02b"), dict(tags=b"\xff"), dict(properties={"": "x"}),
-            dict(properties={"a": ""}), dict(properties={"KEYS": "x"}),
-            dict(properties={"UNIQ_KEY": "x"}), dict(properties={"TAGS": "x"}),
-            dict(properties={"a": b"\xc0\x80"}), dict(properties={"a": "x" * 32001}),
-            dict(deadline_ms=0), dict(deadline_ms=86400001), dict(delay=0), dict(delay=19),
+            dict(body=b""),
+            dict(body=b"x" * 1001),
+            dict(tags=""),
+            dict(tags=" "),
+            dict(tags="a\x01"),
+            dict(keys="a\x02b"),
+            dict(tags=b"\xff"),
+            dict(properties={"": "x"}),
+            dict(properties={"a": ""}),
+            dict(properties={"KEYS": "x"}),
+            dict(properties={"UNIQ_KEY": "x"}),
+            dict(properties={"TAGS": "x"}),
+            dict(properties={"a": b"\xc0\x80"}),
+            dict(properties={"a": "x" * 32001}),
+            dict(deadline_ms=0),
+            dict(deadline_ms=86400001),
+            dict(delay=0),
+            dict(delay=19),
             dict(queue=1, shard="x"),
         ]
         for each in refused:
@@ -373,7 +461,10 @@ def test_what_a_message_may_not_have(mock):
         # A refused call changes nothing: the message can go without it.
         lib, m = s.lib, libsalvo.c_void_p()
         assert lib.salvo_claim(s.pointer, s.topic_pointer(), 10, libsalvo.ctypes.byref(m)) == 0
-        assert lib.salvo_claim(s.pointer, s.topic_pointer(), 10, libsalvo.ctypes.byref(m)) == -errno.EINVAL
+        assert (
+            lib.salvo_claim(s.pointer, s.topic_pointer(), 10, libsalvo.ctypes.byref(m))
+            == -errno.EINVAL
+        )
         assert lib.salvo_submitter_close(s.pointer) == -errno.EBUSY
         m = m.value
         assert lib.salvo_set_tags(m, b"a\x01") == -errno.EINVAL
@@ -390,8 +481,16 @@ def test_what_a_message_may_not_have(mock):
 
 def test_topics_that_are_refused(mock):
     with Sender(conf(mock, topics_max=3), "T") as s:
-        for name in ("", " ", "a b", "a@b", "ä", "x" * 128, "SCHEDULE_TOPIC_XXXX",
-                     "RMQ_SYS_TRANS_HALF_TOPIC"):
+        for name in (
+            "",
+            " ",
+            "a b",
+            "a@b",
+            "ä",
+            "x" * 128,
+            "SCHEDULE_TOPIC_XXXX",
+            "RMQ_SYS_TRANS_HALF_TOPIC",
+        ):
             with pytest.raises(SalvoError) as caught:
                 s.topic_pointer(name or "\0")
             assert caught.value.code == -errno.EINVAL, name
@@ -423,7 +522,8 @@ def test_counters_net_and_version(mock):
         assert re.fullmatch(rb"\d+\.\d+\.\d+", s.lib.salvo_version())
 
 
-# --- not now -----------------------------------------------------------------------------------------
+# --- not now
+# -----------------------------------------------------------------------------------------
 
 
 def test_busy_when_too_many_are_out(mock):
@@ -482,7 +582,7 @@ def test_submitters_are_limited_and_come_back(mock):
         other.wait()
         other.close()
         deadline = time.monotonic() + 30
-        while True:    # the lane lets go of it a moment later
+        while True:  # the lane lets go of it a moment later
             try:
                 again = s.submitter()
                 break
@@ -510,25 +610,28 @@ def test_many_threads_each_with_a_submitter(mock):
         assert len(set(ids)) == 2000
 
 
-# --- the descriptor ----------------------------------------------------------------------------------
+# --- the descriptor
+# ----------------------------------------------------------------------------------
 
 
 def test_descriptor_is_readable_when_results_wait(mock):
     with Sender(conf(mock), "T") as s:
-        assert s.poll() == 0    # arms it
+        assert s.poll() == 0  # arms it
         assert select.select([s.fd()], [], [], 0)[0] == []
         for turn in range(200):
             s.try_submit(b"x")
             assert select.select([s.fd()], [], [], 60)[0] == [s.fd()], turn
             while s.poll():
                 pass
-            # A lane that rang late may have left it readable: a poll that finds nothing clears that.
+            # A lane that rang late may have left it readable: a poll that finds nothing clears
+            # that.
             while select.select([s.fd()], [], [], 0)[0]:
                 assert s.poll() == 0
         assert len(s.finish()) == 200
 
 
-# --- caller mode -------------------------------------------------------------------------------------
+# --- caller mode
+# -------------------------------------------------------------------------------------
 
 
 def test_caller_mode_belongs_to_its_first_thread(mock):
@@ -536,8 +639,7 @@ def test_caller_mode_belongs_to_its_first_thread(mock):
         tasks = len(os.listdir("/proc/self/task"))
         s.do_work()
         found = []
-        other = threading.Thread(
-            target=lambda: found.append(s.lib.salvo_do_work(s.sender_pointer)))
+        other = threading.Thread(target=lambda: found.append(s.lib.salvo_do_work(s.sender_pointer)))
         other.start()
         other.join()
         assert found == [-errno.EPERM]
@@ -567,7 +669,8 @@ def test_do_work_is_for_caller_mode_only(mock, threads):
         assert caught.value.code == -errno.EINVAL
 
 
-# --- draining ----------------------------------------------------------------------------------------
+# --- draining
+# ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("threads", ["dedicated", "shared", "caller"])
@@ -581,18 +684,20 @@ def test_drain_deadline_gives_each_message_one_result(nowhere, threads):
         assert 0.29 < time.monotonic() - began < 30
         s.finish()
         assert sorted(r["cookie"] for r in s.done) == list(range(1, 51))
-        assert {(r["code"], r["stored"], r["tries"], r["broker"], r["queue_id"], r["offset_msg_id"])
-                for r in s.done} == {("unsent_stopped", libsalvo.STORED_NO, 0, "", -1, "")}
+        assert {
+            (r["code"], r["stored"], r["tries"], r["broker"], r["queue_id"], r["offset_msg_id"])
+            for r in s.done
+        } == {("unsent_stopped", libsalvo.STORED_NO, 0, "", -1, "")}
 
 
 def test_drain_deadline_with_an_answer_out_leaves_it_unknown(salvo_bin, tmp_path):
     script = tmp_path / "script"
     script.write_text("* send silence forever\n")
     with Mock(salvo_bin, "--script", script) as silent, Sender(
-            {"nameserver": silent.address, "timeout_ms": "60m"}, "T") as s:
+        {"nameserver": silent.address, "timeout_ms": "60m"}, "T"
+    ) as s:
         s.submit(b"x")
-        while s.counter("lane_requests_sent") == 0:
-            time.sleep(0.001)
+        wait_until(lambda: s.counter("lane_requests_sent") != 0, "the request is on its way")
         assert s.drain(300) == -errno.ETIMEDOUT
         s.finish()
         assert s.done[0]["stored"] == libsalvo.STORED_UNKNOWN and s.done[0]["tries"] == 1
@@ -602,14 +707,16 @@ def test_drain_waits_for_what_can_be_sent(salvo_bin, tmp_path):
     script = tmp_path / "script"
     script.write_text("* send delay 500ms next 5\n")
     with Mock(salvo_bin, "--script", script) as slow, Sender(
-            {"nameserver": slow.address, "timeout_ms": "60m"}, "T") as s:
+        {"nameserver": slow.address, "timeout_ms": "60m"}, "T"
+    ) as s:
         for i in range(100):
             s.submit(b"%d" % i)
         assert s.drain(600000) == 0
         assert len(s.finish()) == 100 and all(r["code"] == "ok" for r in s.done)
 
 
-# --- time --------------------------------------------------------------------------------------------
+# --- time
+# --------------------------------------------------------------------------------------------
 
 
 def test_a_message_without_a_route_ends_at_its_own_deadline(nowhere):

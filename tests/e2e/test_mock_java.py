@@ -22,7 +22,8 @@ PEER = jars.ROOT / "bench" / "peers" / "java"
 
 
 class Slow(AssertionError):
-    """Java gave up waiting. Its 3 s for a route are fixed in 4.9.7, and on a busy machine a JVM that
+    """Java gave up waiting. Its 3 s for a route are fixed in 4.9.7, and on a busy machine a JVM
+    that
     has just started can need longer to look at the answer."""
 
 
@@ -44,8 +45,11 @@ def patient(test):
 class Mock:
     def __init__(self, salvo_bin, *args):
         self.process = subprocess.Popen(
-            [str(salvo_bin), "mock", *map(str, args)], stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True)
+            [str(salvo_bin), "mock", *map(str, args)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         self.address = self.process.stdout.readline().split()[-1]
 
     def stop(self):
@@ -80,8 +84,20 @@ def mock(salvo_bin):
 
 def writer(client, address, topic, count):
     with tempfile.NamedTemporaryFile("r", suffix=".jsonl") as out:
-        java.run(client, "Writer", "--nameserver", address, "--topic", topic, "--out", out.name,
-                 "--count", count, "--timeout-ms", 30000)
+        java.run(
+            client,
+            "Writer",
+            "--nameserver",
+            address,
+            "--topic",
+            topic,
+            "--out",
+            out.name,
+            "--count",
+            count,
+            "--timeout-ms",
+            30000,
+        )
         lines = [json.loads(line) for line in out]
     for line in lines:
         if "timeout" in line.get("error", "").lower():
@@ -96,11 +112,23 @@ def producer(client, *args):
     classes = jars.compiled(PEER / "src", "peer-java-" + client, lib, peer)
     with tempfile.TemporaryDirectory(prefix="salvo-peer-") as home:
         done = subprocess.run(
-            [jars.tool("java"), "-Xmx512m", f"-Duser.home={home}",
-             f"-Drocketmq.client.logRoot={home}", "-cp",
-             jars.classpath(jars.JAVA / "resources", classes, lib, peer), "Producer",
-             "--warmup-s", "0", *map(str, args)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
+            [
+                jars.tool("java"),
+                "-Xmx512m",
+                f"-Duser.home={home}",
+                f"-Drocketmq.client.logRoot={home}",
+                "-cp",
+                jars.classpath(jars.JAVA / "resources", classes, lib, peer),
+                "Producer",
+                "--warmup-s",
+                "0",
+                *map(str, args),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
     if report["failed"] > 0 and "timeout" in str(report["first_error"]).lower():
@@ -151,8 +179,21 @@ def test_answers_in_either_form_and_a_topic_created_by_sending(mock, client, ans
 @patient
 def test_batches(mock, client):
     cluster = mock("--topic", "Batches:4")
-    report = producer(client, "--nameserver", cluster.address, "--topic", "Batches", "--mode",
-                      "batch", "--batch", 50, "--count", 2000, "--timeout-ms", 30000)
+    report = producer(
+        client,
+        "--nameserver",
+        cluster.address,
+        "--topic",
+        "Batches",
+        "--mode",
+        "batch",
+        "--batch",
+        50,
+        "--count",
+        2000,
+        "--timeout-ms",
+        30000,
+    )
     assert report["failed"] == 0, report
     seen = cluster.stop()
     assert seen["stored"] == report["acked"] >= 2000
@@ -165,8 +206,19 @@ def test_batches(mock, client):
 @patient
 def test_answer_only(mock, client, mode):
     cluster = mock("--topic", "Fast:4", "--answer-only")
-    report = producer(client, "--nameserver", cluster.address, "--topic", "Fast", "--mode", mode,
-                      "--count", 2000, "--timeout-ms", 30000)
+    report = producer(
+        client,
+        "--nameserver",
+        cluster.address,
+        "--topic",
+        "Fast",
+        "--mode",
+        mode,
+        "--count",
+        2000,
+        "--timeout-ms",
+        30000,
+    )
     assert report["failed"] == 0, report
     seen = cluster.stop()
     assert seen["stored"] == report["acked"] >= 2000

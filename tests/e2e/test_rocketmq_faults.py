@@ -9,6 +9,7 @@ Several senders with different options run side by side through each fault, at a
 """
 
 import json
+import select
 import subprocess
 import threading
 import time
@@ -31,8 +32,13 @@ VARIANTS = {
     "shared": {"threads": "shared"},
     "caller": {"threads": "caller"},
     "epoll": {"net": "epoll"},
-    "json-linger-zlib": {"header": "json", "batch": "linger", "linger_us": "10ms", "compress": "zlib",
-                         "compress_min": 100},
+    "json-linger-zlib": {
+        "header": "json",
+        "batch": "linger",
+        "linger_us": "10ms",
+        "compress": "zlib",
+        "compress_min": 100,
+    },
     "two-lanes": {"lanes": 2},
 }
 
@@ -47,8 +53,10 @@ class Run:
         self.topics = [f"{name}-{each}" for each in variants]
         for topic in self.topics:
             cluster.create_topic(topic, queues=queues)
-        self.senders = [Sender({"nameserver": cluster.nameserver_addresses, **PATIENT, **more}, topic)
-                        for topic, more in zip(self.topics, variants.values())]
+        self.senders = [
+            Sender({"nameserver": cluster.nameserver_addresses, **PATIENT, **more}, topic)
+            for topic, more in zip(self.topics, variants.values())
+        ]
         self.shards = [0] * len(self.senders)
         self.submitted = [0] * len(self.senders)
         self.queues = 2 * queues
@@ -76,7 +84,7 @@ class Run:
             s.poll()
             if s.caller:
                 s.do_work()
-        time.sleep(0.001)
+        select.select([s.fd() for s in self.senders], [], [], 0.001)
 
     def during(self, seconds):
         until = time.monotonic() + seconds
@@ -88,7 +96,9 @@ class Run:
         deadline = time.monotonic() + timeout_s
         while not all(condition(s) for s in self.senders):
             assert time.monotonic() < deadline, (
-                what, [name for name, _, s in self.all() if not condition(s)])
+                what,
+                [name for name, _, s in self.all() if not condition(s)],
+            )
             self.turn()
 
     def while_calling(self, function):
@@ -98,7 +108,7 @@ class Run:
         def run():
             try:
                 function()
-            except BaseException as error:    # shown by the main thread
+            except BaseException as error:  # shown by the main thread
                 failed.append(error)
 
         thread = threading.Thread(target=run)
@@ -118,8 +128,11 @@ class Run:
         self.restart(nameserver)
         for broker in self.cluster.brokers:
             self.while_calling(broker.register)
-            self.while_calling(lambda b=broker: wait_until(lambda: b.registered_at(nameserver),
-                                                           f"{b.name} registered"))
+            self.while_calling(
+                lambda b=broker: wait_until(
+                    lambda: b.registered_at(nameserver), f"{b.name} registered"
+                )
+            )
 
     def finish(self):
         # Everyone goes on while others are waited for.
@@ -130,7 +143,7 @@ class Run:
                 s.poll()
                 if s.caller:
                     s.do_work()
-            time.sleep(0.001)
+            select.select([s.fd() for s in self.senders], [], [], 0.001)
         for s in self.senders:
             s.finish()
 
@@ -149,8 +162,13 @@ def running(cluster, name, variants, **more):
 
 
 def acked_by(s, broker, since_ns=0, until_ns=1 << 62):
-    return sum(1 for r in s.done if r["broker"] == broker and r["stored"] == libsalvo.STORED_YES
-               and since_ns <= r["done_ns"] < until_ns)
+    return sum(
+        1
+        for r in s.done
+        if r["broker"] == broker
+        and r["stored"] == libsalvo.STORED_YES
+        and since_ns <= r["done_ns"] < until_ns
+    )
 
 
 def assert_results_are_true(cluster, run, good=lambda name: True):
@@ -192,21 +210,33 @@ def assert_in_order(messages):
         assert numbers == sorted(numbers), (place, numbers)
 
 
-# --- brokers -----------------------------------------------------------------------------------------
+# --- brokers
+# -----------------------------------------------------------------------------------------
 
 
 def test_a_broker_killed_and_restarted_under_load(cluster):
     """It leaves the route and comes back into it; what it had in flight goes to the other."""
-    variants = {**VARIANTS, "ordered": {}, "ordered-natural": {"batch": "natural"},
-                "hasty": {"retries": 0, "timeout_ms": "1s", "try_timeout_ms": 0},
-                "hasty-linger": {"retries": 0, "timeout_ms": "1s", "try_timeout_ms": 0,
-                                 "batch": "linger", "linger_us": "20ms"}}
+    variants = {
+        **VARIANTS,
+        "ordered": {},
+        "ordered-natural": {"batch": "natural"},
+        "hasty": {"retries": 0, "timeout_ms": "1s", "try_timeout_ms": 0},
+        "hasty-linger": {
+            "retries": 0,
+            "timeout_ms": "1s",
+            "try_timeout_ms": 0,
+            "batch": "linger",
+            "linger_us": "20ms",
+        },
+    }
     broker = cluster.broker("broker-a")
     with running(cluster, "killed", variants) as run:
         for name in ("ordered", "ordered-natural"):
             run.shards[run.names.index(name)] = 7
         try:
-            run.until(lambda s: acked_by(s, "broker-a") and acked_by(s, "broker-b"), "both used", 60)
+            run.until(
+                lambda s: acked_by(s, "broker-a") and acked_by(s, "broker-b"), "both used", 60
+            )
             run.during(1)
             broker.kill()
             run.until(lambda s: s.queues() == run.queues // 2, "the route without it", 60)
@@ -228,48 +258,75 @@ def test_a_broker_killed_and_restarted_under_load(cluster):
 
 def test_a_broker_that_stops_does_not_slow_the_other(cluster):
     """SIGSTOP: connections stay up, nothing is answered. At a fixed rate the other broker's
-    acknowledged messages in a window from the stop on are at least 0.9 of those in the window before:
+    acknowledged messages in a window from the stop on are at least 0.9 of those in the window
+    before:
     its own share, and what the stopped one did not answer, tried again."""
     window_s = 4
     broker = cluster.broker("broker-a")
     with running(cluster, "stopped", VARIANTS) as run:
         try:
-            run.until(lambda s: acked_by(s, "broker-a") and acked_by(s, "broker-b"), "both used", 60)
+            run.until(
+                lambda s: acked_by(s, "broker-a") and acked_by(s, "broker-b"), "both used", 60
+            )
             run.during(window_s)
             stop_ns = time.monotonic_ns()
             broker.stop_signal()
             run.during(window_s)
             end_ns = time.monotonic_ns()
-            counts = {name: (acked_by(s, "broker-b", stop_ns - (end_ns - stop_ns), stop_ns),
-                             acked_by(s, "broker-b", stop_ns, end_ns)) for name, _, s in run.all()}
+            counts = {
+                name: (
+                    acked_by(s, "broker-b", stop_ns - (end_ns - stop_ns), stop_ns),
+                    acked_by(s, "broker-b", stop_ns, end_ns),
+                )
+                for name, _, s in run.all()
+            }
             for name, (before, after) in counts.items():
                 assert before > 0 and after >= 0.9 * before, (name, counts)
             # All that was submitted so far is acknowledged, while it is still stopped.
             so_far = list(run.submitted)
-            run.until(lambda s: sum(1 for r in s.done if r["cookie"] <= so_far[run.senders.index(s)])
-                      >= so_far[run.senders.index(s)], "everything acknowledged by the other", 100)
+            run.until(
+                lambda s: sum(1 for r in s.done if r["cookie"] <= so_far[run.senders.index(s)])
+                >= so_far[run.senders.index(s)],
+                "everything acknowledged by the other",
+                100,
+            )
         finally:
             broker.cont_signal()
         back_ns = time.monotonic_ns()
-        run.until(lambda s: s is not run.senders[0] or acked_by(s, "broker-a", back_ns) >= 5,
-                  "it is used again", 60)
-        wait = [n for n in run.names if n != "fault-latency-old-table"]    # that one: 10 minutes
-        run.until(lambda s: run.names[run.senders.index(s)] not in wait
-                  or acked_by(s, "broker-a", back_ns) >= 5, "it is used again", 60)
+        run.until(
+            lambda s: s is not run.senders[0] or acked_by(s, "broker-a", back_ns) >= 5,
+            "it is used again",
+            60,
+        )
+        wait = [n for n in run.names if n != "fault-latency-old-table"]  # that one: 10 minutes
+        run.until(
+            lambda s: run.names[run.senders.index(s)] not in wait
+            or acked_by(s, "broker-a", back_ns) >= 5,
+            "it is used again",
+            60,
+        )
         run.finish()
         assert_results_are_true(cluster, run)
 
 
 def test_a_broker_shut_down_in_order_loses_nothing(cluster):
     """A 5.3.3 broker answers GO_AWAY to those who declare more than 475; others only close."""
-    variants = {"479": {}, "401": {"version": 401}, "linger": {"batch": "linger"},
-                "ordered": {}, "epoll": {"net": "epoll"}, "control-by-lane": {"control_by_lane": True},
-                "caller": {"threads": "caller"}}
+    variants = {
+        "479": {},
+        "401": {"version": 401},
+        "linger": {"batch": "linger"},
+        "ordered": {},
+        "epoll": {"net": "epoll"},
+        "control-by-lane": {"control_by_lane": True},
+        "caller": {"threads": "caller"},
+    }
     broker = cluster.broker("broker-b")
     with running(cluster, "goodbye", variants) as run:
         run.shards[run.names.index("ordered")] = 7
         try:
-            run.until(lambda s: acked_by(s, "broker-a") and acked_by(s, "broker-b"), "both used", 60)
+            run.until(
+                lambda s: acked_by(s, "broker-a") and acked_by(s, "broker-b"), "both used", 60
+            )
             run.during(1)
             run.while_calling(broker.shutdown)
             run.during(1)
@@ -284,42 +341,61 @@ def test_a_broker_shut_down_in_order_loses_nothing(cluster):
         assert_in_order(found["goodbye-ordered"])
 
 
-# --- nameservers -------------------------------------------------------------------------------------
+# --- nameservers
+# -------------------------------------------------------------------------------------
 
 
 def test_nameservers_that_fail(cluster):
-    """One of two, then both: with routes known sending goes on; a new topic waits for one of them."""
-    variants = {"plain": {}, "control-by-lane": {"control_by_lane": True}, "caller": {"threads": "caller"},
-                "epoll": {"net": "epoll"}, "shared": {"threads": "shared"}}
+    """One of two, then both: with routes known sending goes on; a new topic waits for one of
+    them."""
+    variants = {
+        "plain": {},
+        "control-by-lane": {"control_by_lane": True},
+        "caller": {"threads": "caller"},
+        "epoll": {"net": "epoll"},
+        "shared": {"threads": "shared"},
+    }
     first, second = cluster.nameservers
     cluster.create_topic("new-one-down", queues=1)
     cluster.create_topic("new-both-down", queues=1)
     with running(cluster, "nameservers", variants) as run:
+
         def one_acked(topic):
             for s in run.senders:
                 s.submit(b"seq=0:0 new", topic=topic)
             cookies = [max(s.sent) for s in run.senders]
-            run.until(lambda s: any(r["cookie"] == cookies[run.senders.index(s)] for r in s.done),
-                      f"acknowledged in {topic}", 90)
+            run.until(
+                lambda s: any(r["cookie"] == cookies[run.senders.index(s)] for r in s.done),
+                f"acknowledged in {topic}",
+                90,
+            )
+
         try:
-            run.until(lambda s: acked_by(s, "broker-a") and acked_by(s, "broker-b"), "both used", 60)
+            run.until(
+                lambda s: acked_by(s, "broker-a") and acked_by(s, "broker-b"), "both used", 60
+            )
             first.kill()
             one_acked("new-one-down")
             # Who starts now finds the first of its list dead.
-            with Sender({"nameserver": cluster.nameserver_addresses, **PATIENT}, run.topics[0]) as late:
+            with Sender(
+                {"nameserver": cluster.nameserver_addresses, **PATIENT}, run.topics[0]
+            ) as late:
                 late.submit(b"seq=0:0 late")
                 late.finish()
             assert late.done[0]["code"] == "ok"
             second.kill()
             marks = [len(s.done) for s in run.senders]
-            run.during(3)    # three route intervals without any
+            run.during(3)  # three route intervals without any
             for s, mark in zip(run.senders, marks):
                 assert len(s.done) - mark > 0 and s.queues() == run.queues
             for s in run.senders:
                 s.submit(b"seq=0:0 hasty", topic="new-both-down", deadline_ms=500)
             hasty = [max(s.sent) for s in run.senders]
-            run.until(lambda s: any(r["cookie"] == hasty[run.senders.index(s)] for r in s.done),
-                      "an answer for those who cannot wait", 60)
+            run.until(
+                lambda s: any(r["cookie"] == hasty[run.senders.index(s)] for r in s.done),
+                "an answer for those who cannot wait",
+                60,
+            )
             for s, cookie in zip(run.senders, hasty):
                 result = next(r for r in s.done if r["cookie"] == cookie)
                 assert (result["code"], result["stored"]) == ("no_route", libsalvo.STORED_NO)
@@ -336,11 +412,16 @@ def test_nameservers_that_fail(cluster):
         for name, _, s in run.all():
             assert_all_good(s.done, s.sent)
         expect = sum(len(s.done) for s in run.senders) + 1
-        found = readback.messages(cluster, [*run.topics, "new-one-down", "new-both-down"], expect=expect)
-        assert {r["msg_id"] for s in [*run.senders, late] for r in s.done} == {m["msgId"] for m in found}
+        found = readback.messages(
+            cluster, [*run.topics, "new-one-down", "new-both-down"], expect=expect
+        )
+        assert {r["msg_id"] for s in [*run.senders, late] for r in s.done} == {
+            m["msgId"] for m in found
+        }
 
 
-# --- many --------------------------------------------------------------------------------------------
+# --- many
+# --------------------------------------------------------------------------------------------
 
 
 def test_a_million_messages_are_each_stored_once(cluster_5_3_3, salvo_bin, tmp_path):
@@ -350,9 +431,30 @@ def test_a_million_messages_are_each_stored_once(cluster_5_3_3, salvo_bin, tmp_p
     cluster.create_topic("million", queues=4)
     path = tmp_path / "report.json"
     done = subprocess.run(
-        [salvo_bin, "load", "--nameserver", cluster.nameserver_addresses, "--topic", "million",
-         "--count", str(count), "--size", str(size), "--json", path, "-D", "timeout_ms=10m", "-D",
-         "try_timeout_ms=5m", "-D", "retries=50"], capture_output=True, text=True, timeout=900)
+        [
+            salvo_bin,
+            "load",
+            "--nameserver",
+            cluster.nameserver_addresses,
+            "--topic",
+            "million",
+            "--count",
+            str(count),
+            "--size",
+            str(size),
+            "--json",
+            path,
+            "-D",
+            "timeout_ms=10m",
+            "-D",
+            "try_timeout_ms=5m",
+            "-D",
+            "retries=50",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(path.read_text())
     assert report["planned"] == report["acked"] == count and report["valid"]

@@ -25,7 +25,9 @@ TYPE_ZSTD = 0x200
 
 def text_body(size, seed=0):
     """Compressible, and different for each seed."""
-    words = random.Random(seed).choices([b"alpha ", b"bravo ", b"charlie ", b"delta "], k=size // 5 + 1)
+    words = random.Random(seed).choices(
+        [b"alpha ", b"bravo ", b"charlie ", b"delta "], k=size // 5 + 1
+    )
     return b"".join(words)[:size]
 
 
@@ -47,14 +49,20 @@ def each_header(cluster, topic, fill, **more):
 def mixed(s, number, count=100):
     """Messages of every shape that needs no option."""
     for i in range(count):
-        s.submit(noise(i * 37 % 3000 + 1, i), tags=None if i % 3 == 0 else f"Tag{i % 3}",
-                 keys=None if i % 5 == 0 else f"key-{number}-{i} shared",
-                 properties={} if i % 2 else {"price": "12 € \U0001F680 \"quoted\" \\ \t end", "n": str(i)},
-                 flag=(None, 7, -1, 0x7fffffff, -0x80000000)[i % 5],
-                 wait_store=(None, True, False)[i % 3])
+        s.submit(
+            noise(i * 37 % 3000 + 1, i),
+            tags=None if i % 3 == 0 else f"Tag{i % 3}",
+            keys=None if i % 5 == 0 else f"key-{number}-{i} shared",
+            properties=(
+                {} if i % 2 else {"price": '12 € \U0001f680 "quoted" \\ \t end', "n": str(i)}
+            ),
+            flag=(None, 7, -1, 0x7FFFFFFF, -0x80000000)[i % 5],
+            wait_store=(None, True, False)[i % 3],
+        )
 
 
-# --- one by one --------------------------------------------------------------------------------------
+# --- one by one
+# --------------------------------------------------------------------------------------
 
 
 def test_single_messages(cluster):
@@ -70,19 +78,43 @@ def test_single_messages(cluster):
 
 def test_program_sends_what_java_reads(cluster, salvo_bin):
     cluster.create_topic("lines", queues=2)
-    lines = [f"line {i} äöü \U0001F600" for i in range(50)]
+    lines = [f"line {i} äöü \U0001f600" for i in range(50)]
     done = subprocess.run(
-        [salvo_bin, "send", "--nameserver", cluster.nameserver_addresses, "--topic", "lines", "--key",
-         "k1", "--tag", "red", "--property", "color=b=l=u=e", "--verbose", "-D", "timeout_ms=60s", "-D",
-         "retries=50", "-"], input="".join(line + "\n" for line in lines), capture_output=True,
-        text=True, timeout=90)
+        [
+            salvo_bin,
+            "send",
+            "--nameserver",
+            cluster.nameserver_addresses,
+            "--topic",
+            "lines",
+            "--key",
+            "k1",
+            "--tag",
+            "red",
+            "--property",
+            "color=b=l=u=e",
+            "--verbose",
+            "-D",
+            "timeout_ms=60s",
+            "-D",
+            "retries=50",
+            "-",
+        ],
+        input="".join(line + "\n" for line in lines),
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
     assert done.returncode == 0, done.stderr
     found = {m["msgId"]: m for m in readback.messages(cluster, "lines", expect=50)}
     printed = [line.split("\t") for line in done.stdout.splitlines()]
     assert {p[0] for p in printed} == set(found)
     for id_, broker, queue, offset, *_ in printed:
         assert (found[id_]["broker"], found[id_]["queueId"], found[id_]["queueOffset"]) == (
-            broker, int(queue), int(offset))
+            broker,
+            int(queue),
+            int(offset),
+        )
     assert sorted(m["body"].decode() for m in found.values()) == sorted(lines)
     for m in found.values():
         assert (m["keys"], m["tags"], m["properties"]["color"]) == ("k1", "red", "b=l=u=e")
@@ -91,15 +123,15 @@ def test_program_sends_what_java_reads(cluster, salvo_bin):
 def test_every_legal_character_in_properties(cluster):
     """All of ASCII but the two separators, UTF-8 up to the last plane; in names as in values."""
     ascii_all = "".join(chr(c) for c in range(1, 0x80) if c not in (1, 2))
-    unicode_some = "é߿ࠀ中\ud7ff\ue000￿\U00010000\U0001F680\U0010FFFF"
+    unicode_some = "é߿ࠀ中\ud7ff\ue000￿\U00010000\U0001f680\U0010ffff"
     cluster.create_topic("characters", queues=1, broker="broker-a")
 
     def fill(s, number):
         s.submit(b"x", properties={"ascii": ascii_all, "unicode": unicode_some})
         s.submit(b"x", properties={"n" + ascii_all + "n": "v", unicode_some: "w"})
-        s.submit(b"x", tags="T-ä\U0001F600", keys="k1 k-\U0001F680 " + ascii_all.strip())
+        s.submit(b"x", tags="T-ä\U0001f600", keys="k1 k-\U0001f680 " + ascii_all.strip())
         for c in ascii_all + unicode_some:
-            if c.strip():    # a blank one is refused, as Java does
+            if c.strip():  # a blank one is refused, as Java does
                 s.submit(b"y", properties={c: c + c})
                 s.submit(b"y", tags=c, keys="k" + c)
 
@@ -120,12 +152,14 @@ def test_properties_up_to_the_limit(cluster):
             s.submit(b"x", properties={"a": "v" * (32000 - 2)})
 
     plain = each_header(cluster, "long-properties", fill)
-    batched = each_header(cluster, "long-properties", fill, batch="linger", linger_us="20ms",
-                          batch_bytes_max="256KiB")
+    batched = each_header(
+        cluster, "long-properties", fill, batch="linger", linger_us="20ms", batch_bytes_max="256KiB"
+    )
     assert_stored_as_sent(cluster, "long-properties", *plain, *batched)
 
 
-# --- batches -----------------------------------------------------------------------------------------
+# --- batches
+# -----------------------------------------------------------------------------------------
 
 
 def test_natural_batches(cluster):
@@ -133,12 +167,25 @@ def test_natural_batches(cluster):
     cluster.create_topic("natural", queues=3)
     senders = []
     for number, header in enumerate(HEADERS):
-        with sender(cluster, "natural", header=header, batch="natural", threads="caller",
-                    batch_bytes_max="16KiB", batch_count_max=40) as s:
+        with sender(
+            cluster,
+            "natural",
+            header=header,
+            batch="natural",
+            threads="caller",
+            batch_bytes_max="16KiB",
+            batch_count_max=40,
+        ) as s:
             for _ in range(3):
                 for i in range(200):
-                    s.submit(noise(20 + i, i), tags=f"Tag{i % 3}", keys=f"k{i}", flag=i % 4 - 1,
-                             properties={"n": str(i)}, wait_store=i % 20 != 0)
+                    s.submit(
+                        noise(20 + i, i),
+                        tags=f"Tag{i % 3}",
+                        keys=f"k{i}",
+                        flag=i % 4 - 1,
+                        properties={"n": str(i)},
+                        wait_store=i % 20 != 0,
+                    )
                 s.wait()
             assert s.counter("lane_batches_closed") >= 3 * 200 / 40
             assert s.counter("lane_requests_sent") < 300
@@ -151,8 +198,15 @@ def test_batches_by_linger_with_limits(cluster):
     cluster.create_topic("linger", queues=3)
     senders = []
     for header in HEADERS:
-        with sender(cluster, "linger", header=header, batch="linger", linger_us="10s",
-                    batch_bytes_max="32KiB", batch_count_max=50) as s:
+        with sender(
+            cluster,
+            "linger",
+            header=header,
+            batch="linger",
+            linger_us="10s",
+            batch_bytes_max="32KiB",
+            batch_count_max=50,
+        ) as s:
             # By count: 10 batches of 50, each closed by its count, as nobody waits 10 s.
             for i in range(500):
                 s.submit(b"small %d" % i, properties={"i": str(i)})
@@ -172,7 +226,8 @@ def test_batches_by_linger_with_limits(cluster):
     first = [stored[0, cookie] for cookie in range(1, 51)]
     assert len({(m["broker"], m["queueId"]) for m in first}) == 1
     assert [m["queueOffset"] for m in first] == list(
-        range(first[0]["queueOffset"], first[0]["queueOffset"] + 50))
+        range(first[0]["queueOffset"], first[0]["queueOffset"] + 50)
+    )
 
 
 def test_a_lonely_message_is_no_batch(cluster):
@@ -186,31 +241,40 @@ def test_a_lonely_message_is_no_batch(cluster):
     assert "WAIT" not in stored[0, 1]["properties"]
 
 
-# --- compression -------------------------------------------------------------------------------------
+# --- compression
+# -------------------------------------------------------------------------------------
 
 
 def compress_kinds(version):
     """(options, sysFlag as the version's own consumer gives it back)"""
     # The 5.3.3 consumer clears bit 0x1 after inflating; the 4.9.7 one, which reads 4.x, does not.
     bit = 0 if version == "5.3.3" else COMPRESSED
-    kinds = [({"compress": "zlib"}, bit | TYPE_ZLIB),
-             ({"compress": "zlib", "compress_old_flag": True}, bit)]
+    kinds = [
+        ({"compress": "zlib"}, bit | TYPE_ZLIB),
+        ({"compress": "zlib", "compress_old_flag": True}, bit),
+    ]
     if version == "5.3.3":
-        kinds += [({"compress": "lz4"}, TYPE_LZ4), ({"compress": "zstd"}, TYPE_ZSTD),
-                  ({"compress": "zstd", "compress_level": 9}, TYPE_ZSTD)]
+        kinds += [
+            ({"compress": "lz4"}, TYPE_LZ4),
+            ({"compress": "zstd"}, TYPE_ZSTD),
+            ({"compress": "zstd", "compress_level": 9}, TYPE_ZSTD),
+        ]
     return kinds
 
 
 def test_compressed(cluster):
-    """Below and above the size at which commit compresses in the lane's place; noise stays as it is."""
+    """Below and above the size at which commit compresses in the lane's place; noise stays as it
+    is."""
     cluster.create_topic("compressed", queues=2)
     senders, flags = [], []
     for kind, flag in compress_kinds(cluster.version):
+
         def fill(s, number):
             for size in (4095, 4096, 5000, 16384, 16385, 60000, 1 << 20):
                 s.submit(text_body(size, size), properties={"kind": "text"})
                 s.submit(noise(size, size), properties={"kind": "noise"}, tags="T")
                 s.submit(text_body(size, -size), flag=-1, properties={"kind": "text"}, keys="k")
+
         for s in each_header(cluster, "compressed", fill, **kind):
             senders.append(s)
             flags.append(flag)
@@ -227,13 +291,25 @@ def test_compressed_inside_batches(cluster):
     senders, flags = [], []
     for kind, flag in compress_kinds(cluster.version):
         for header in HEADERS:
-            with sender(cluster, "compressed-batch", header=header, batch="linger", linger_us="100ms",
-                        batch_bytes_max="64KiB", compress_min=200, **kind) as s:
+            with sender(
+                cluster,
+                "compressed-batch",
+                header=header,
+                batch="linger",
+                linger_us="100ms",
+                batch_bytes_max="64KiB",
+                compress_min=200,
+                **kind,
+            ) as s:
                 for i in range(300):
                     size = 100 + i * 97 % 3000
                     what = ("text", "noise")[i % 2]
-                    s.submit((text_body if what == "text" else noise)(size, i), flag=i % 4 - 1,
-                             tags=f"Tag{i % 3}", properties={"kind": what, "n": str(i)})
+                    s.submit(
+                        (text_body if what == "text" else noise)(size, i),
+                        flag=i % 4 - 1,
+                        tags=f"Tag{i % 3}",
+                        properties={"kind": what, "n": str(i)},
+                    )
                 s.wait()
                 batches = s.counter("lane_batches_closed")
                 assert 2 <= batches <= s.counter("lane_requests_sent") < 150
@@ -245,12 +321,16 @@ def test_compressed_inside_batches(cluster):
         if m["properties"]["kind"] == "noise" or m["size"] < 200:
             assert m["sysFlag"] == 0
     for place, flag in enumerate(flags):
-        found = [m["sysFlag"] for (p, _), m in stored.items()
-                 if p == place and m["properties"]["kind"] == "text" and m["size"] > 400]
+        found = [
+            m["sysFlag"]
+            for (p, _), m in stored.items()
+            if p == place and m["properties"]["kind"] == "text" and m["size"] > 400
+        ]
         assert found and set(found) == {flag}
 
 
-# --- sizes -------------------------------------------------------------------------------------------
+# --- sizes
+# -------------------------------------------------------------------------------------------
 
 BODY_MAX = 4 << 20
 
@@ -286,11 +366,15 @@ def test_smallest_and_largest_body(cluster):
         s.submit(b"x" * (largest + 1), tags="T")
         s.finish()
     assert (s.done[0]["code"], s.done[0]["broker_code"], s.done[0]["stored"]) == (
-        "refused", 13, libsalvo.STORED_NO)
+        "refused",
+        13,
+        libsalvo.STORED_NO,
+    )
     assert s.done[0]["tries"] == 1 and s.done[0]["detail"] != ""
 
 
-# --- topics and queues -------------------------------------------------------------------------------
+# --- topics and queues
+# -------------------------------------------------------------------------------
 
 
 def test_a_topic_is_created_on_the_way(cluster):
@@ -313,7 +397,8 @@ def test_a_topic_is_created_on_the_way(cluster):
 
 
 def test_several_topics_and_queues_in_turn(cluster):
-    """Round robin: each writable queue of each topic gets its share; a read-only one gets nothing."""
+    """Round robin: each writable queue of each topic gets its share; a read-only one gets
+    nothing."""
     shapes = {"turn-3": 3, "turn-1": 1, "turn-8": 8}
     for topic, queues in shapes.items():
         cluster.create_topic(topic, queues=queues)
@@ -333,8 +418,11 @@ def test_several_topics_and_queues_in_turn(cluster):
     stored = assert_stored_as_sent(cluster, list(shapes), *senders)
     for place, s in enumerate(senders):
         for topic, queues in shapes.items():
-            shares = Counter((m["broker"], m["queueId"]) for (p, _), m in stored.items()
-                             if p == place and m["topic"] == topic)
+            shares = Counter(
+                (m["broker"], m["queueId"])
+                for (p, _), m in stored.items()
+                if p == place and m["topic"] == topic
+            )
             assert len(shares) == 2 * queues and sum(shares.values()) == 96
             # Equal, but for what connections that came up later missed and retries moved.
             assert max(shares.values()) <= 96 / (2 * queues) * 3 + 2, shares
@@ -373,7 +461,8 @@ def test_a_queue_that_is_not_there_is_an_error(cluster):
     assert by_cookie[2]["code"] == "ok"
 
 
-# --- order -------------------------------------------------------------------------------------------
+# --- order
+# -------------------------------------------------------------------------------------------
 
 
 def submit_ordered(s, shards, numbers, **more):
@@ -395,7 +484,9 @@ def test_shards_keep_their_order(cluster, batch):
         counts = readback.summary(cluster, topic, expect=600)
         assert counts["messages"] == counts["distinct"] == counts["sequenced"] == 600
         assert counts["shards"] == 20
-        assert counts["sequence_missing"] == counts["sequence_repeated"] == counts["out_of_order"] == 0, counts
+        assert (
+            counts["sequence_missing"] == counts["sequence_repeated"] == counts["out_of_order"] == 0
+        ), counts
         # Each shard in one queue, and not all in the same.
         found = readback.messages(cluster, topic, expect=600)
         queues = defaultdict(set)
@@ -405,7 +496,8 @@ def test_shards_keep_their_order(cluster, batch):
         assert len(set.union(*queues.values())) > 3
 
 
-# --- later, and without waiting ----------------------------------------------------------------------
+# --- later, and without waiting
+# ----------------------------------------------------------------------
 
 
 def test_delayed_messages_come_later_with_their_properties(cluster):
@@ -415,8 +507,14 @@ def test_delayed_messages_come_later_with_their_properties(cluster):
     for header, batch in zip(HEADERS, ("off", "linger")):
         with sender(cluster, "delayed", header=header, batch=batch) as s:
             for i in range(10):
-                s.submit(b"later %d" % i, delay=1, tags="T", keys=f"k{i}", flag=7,
-                         properties={"n": str(i), "u": "ä"})
+                s.submit(
+                    b"later %d" % i,
+                    delay=1,
+                    tags="T",
+                    keys=f"k{i}",
+                    flag=7,
+                    properties={"n": str(i), "u": "ä"},
+                )
             s.submit(b"now", properties={"n": "now"})
             s.finish()
         senders.append(s)

@@ -5,6 +5,8 @@
  * nothing, and each message must have had exactly one result. No turn may allocate. */
 #include "tests/unit/unit.h"
 
+#include <stdio.h>
+
 #include "base/arena.h"
 #include "codec/header.h"
 #include "dataplane/lane.h"

@@ -79,8 +79,9 @@ def wait_until(condition, what, timeout_s=START_TIMEOUT_S, alive=None):
         if alive is not None:
             alive()
         if time.monotonic() > deadline:
-            raise ClusterError(f"not within {timeout_s:.0f} s: {what}"
-                               + (f" (last: {last!r})" if last else ""))
+            raise ClusterError(
+                f"not within {timeout_s:.0f} s: {what}" + (f" (last: {last!r})" if last else "")
+            )
         time.sleep(POLL_S)
 
 
@@ -127,7 +128,8 @@ class Process:
         for each in ("logback_namesrv.xml", "logback_broker.xml"):
             (conf / each).write_text(LOGBACK.format(package=""))
         (conf / "rmq.logback.xml").write_text(
-            LOGBACK.format(package="org.apache.rocketmq.logging."))
+            LOGBACK.format(package="org.apache.rocketmq.logging.")
+        )
 
     # what a test does with it
 
@@ -193,13 +195,29 @@ class Process:
         for each in ("NAMESRV_ADDR", "JAVA_TOOL_OPTIONS", "ROCKETMQ_SERIALIZE_TYPE"):
             environment.pop(each, None)
         class_path = jars.classpath(self.directory / "conf", self.cluster.jars)
-        command = [jars.tool("java"), *JAVA_OPENS, *self.java_options,
-                   f"-Duser.home={self.directory}", f"-Djava.io.tmpdir={self.directory}",
-                   "-cp", class_path, self.main, "-c", str(self._conf())]
+        command = [
+            jars.tool("java"),
+            *JAVA_OPENS,
+            *self.java_options,
+            f"-Duser.home={self.directory}",
+            f"-Djava.io.tmpdir={self.directory}",
+            "-cp",
+            class_path,
+            self.main,
+            "-c",
+            str(self._conf()),
+        ]
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
-                cwd=self.directory, start_new_session=True, preexec_fn=_die_with_parent)
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                cwd=self.directory,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
         self._stopped = False
         self.start_s = None
         self._started_at = time.monotonic()
@@ -210,8 +228,9 @@ class Process:
 
     def _check_alive(self):
         if not self.running:
-            raise ClusterError(f"{self.name} ended with {self._process.returncode} at start:\n"
-                               + self.log())
+            raise ClusterError(
+                f"{self.name} ended with {self._process.returncode} at start:\n" + self.log()
+            )
 
     def _state(self):
         return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -226,8 +245,10 @@ class Process:
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise ClusterError(f"{self.name} still runs {timeout_s:.0f} s after signal "
-                               f"{int(number)}:\n" + self.log()) from None
+            raise ClusterError(
+                f"{self.name} still runs {timeout_s:.0f} s after signal "
+                f"{int(number)}:\n" + self.log()
+            ) from None
         self._stopped = False
 
     def _properties(self, properties):
@@ -238,12 +259,18 @@ class Process:
 
 class Nameserver(Process):
     def __init__(self, cluster, index, ports):
-        super().__init__(cluster, f"nameserver-{index}",
-                         "org.apache.rocketmq.namesrv.NamesrvStartup", NAMESERVER_JAVA, ports)
+        super().__init__(
+            cluster,
+            f"nameserver-{index}",
+            "org.apache.rocketmq.namesrv.NamesrvStartup",
+            NAMESERVER_JAVA,
+            ports,
+        )
 
     def _conf(self):
-        return self._properties({"listenPort": self.port,
-                                 "kvConfigPath": self.directory / "kvConfig.json"})
+        return self._properties(
+            {"listenPort": self.port, "kvConfigPath": self.directory / "kvConfig.json"}
+        )
 
     def _ready(self):
         remoting.route(self.address, "TBW102")
@@ -259,14 +286,17 @@ class Nameserver(Process):
         for broker in self.cluster.brokers:
             if broker.answering:
                 broker.register()
-                wait_until(lambda b=broker: b.registered_at(self),
-                           f"{broker.name} registered at {self.name}")
+                wait_until(
+                    lambda b=broker: b.registered_at(self),
+                    f"{broker.name} registered at {self.name}",
+                )
 
 
 class Broker(Process):
     def __init__(self, cluster, name, ports, properties, java_options):
-        super().__init__(cluster, name, "org.apache.rocketmq.broker.BrokerStartup",
-                         java_options, ports)
+        super().__init__(
+            cluster, name, "org.apache.rocketmq.broker.BrokerStartup", java_options, ports
+        )
         self.properties = {
             "brokerClusterName": "DefaultCluster",
             "brokerName": name,
@@ -300,8 +330,12 @@ class Broker(Process):
     def register(self):
         """Makes the broker register all its topics now: what it does when brokerPermission is
         set, be it to the value it had."""
-        header, _ = remoting.invoke(self.address, remoting.UPDATE_BROKER_CONFIG,
-                                    body=b"brokerPermission=6\n", timeout_s=30.0)
+        header, _ = remoting.invoke(
+            self.address,
+            remoting.UPDATE_BROKER_CONFIG,
+            body=b"brokerPermission=6\n",
+            timeout_s=30.0,
+        )
         if header["code"] != remoting.SUCCESS:
             raise ClusterError(f"{self.name} would not register: {header}")
 
@@ -312,8 +346,9 @@ class Broker(Process):
         if not self.cluster.auto_create:
             return True
         route = remoting.route(nameserver.address, "TBW102")
-        return route is not None and any(queue["brokerName"] == self.name
-                                         for queue in route["queueDatas"])
+        return route is not None and any(
+            queue["brokerName"] == self.name for queue in route["queueDatas"]
+        )
 
     def start(self):
         self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
@@ -347,8 +382,15 @@ class Cluster:
     java_options replace the brokers' heap options. Brokers are broker-a, broker-b, ...
     """
 
-    def __init__(self, version, nameservers=1, brokers=2, auto_create=True,
-                 broker_properties=None, java_options=BROKER_JAVA):
+    def __init__(
+        self,
+        version,
+        nameservers=1,
+        brokers=2,
+        auto_create=True,
+        broker_properties=None,
+        java_options=BROKER_JAVA,
+    ):
         if version not in jars.VERSIONS:
             raise ClusterError(f"version {version} is none of {', '.join(jars.VERSIONS)}")
         self.version = version
@@ -356,14 +398,22 @@ class Cluster:
         self.jars = jars.rocketmq(version)
         self.directory = Path(tempfile.mkdtemp(prefix=f"salvo-rocketmq-{version}-"))
         taken = set()
-        self.nameservers = [Nameserver(self, index, self._ports((0,), taken))
-                            for index in range(nameservers)]
+        self.nameservers = [
+            Nameserver(self, index, self._ports((0,), taken)) for index in range(nameservers)
+        ]
         properties = dict(broker_properties or {})
         names = ["broker-" + chr(ord("a") + index) for index in range(brokers)]
         special = {name: properties.pop(name, {}) for name in names}
-        self.brokers = [Broker(self, name, self._ports(BROKER_PORTS, taken),
-                               {**properties, **special[name]}, java_options)
-                        for name in names]
+        self.brokers = [
+            Broker(
+                self,
+                name,
+                self._ports(BROKER_PORTS, taken),
+                {**properties, **special[name]},
+                java_options,
+            )
+            for name in names
+        ]
 
     @staticmethod
     def _ports(offsets, taken):
@@ -390,16 +440,28 @@ class Cluster:
         every running nameserver hands out exactly that."""
         brokers = [self.broker(broker)] if broker else [b for b in self.brokers if b.answering]
         for each in brokers:
-            header, _ = remoting.invoke(each.address, remoting.UPDATE_AND_CREATE_TOPIC, {
-                "topic": topic, "defaultTopic": "TBW102", "readQueueNums": queues,
-                "writeQueueNums": queues, "perm": perm, "topicFilterType": "SINGLE_TAG",
-                "topicSysFlag": 0, "order": "false"})
+            header, _ = remoting.invoke(
+                each.address,
+                remoting.UPDATE_AND_CREATE_TOPIC,
+                {
+                    "topic": topic,
+                    "defaultTopic": "TBW102",
+                    "readQueueNums": queues,
+                    "writeQueueNums": queues,
+                    "perm": perm,
+                    "topicFilterType": "SINGLE_TAG",
+                    "topicSysFlag": 0,
+                    "order": "false",
+                },
+            )
             if header["code"] != remoting.SUCCESS:
                 raise ClusterError(f"topic {topic} at {each.name}: {header}")
         for nameserver in self.nameservers:
             if nameserver.answering:
-                wait_until(lambda n=nameserver: self._topic_known(n, topic, queues, perm, brokers),
-                           f"{topic} known to {nameserver.name}")
+                wait_until(
+                    lambda n=nameserver: self._topic_known(n, topic, queues, perm, brokers),
+                    f"{topic} known to {nameserver.name}",
+                )
 
     @staticmethod
     def _topic_known(nameserver, topic, queues, perm, brokers):
@@ -407,13 +469,19 @@ class Cluster:
         if route is None:
             return False
         found = {queue["brokerName"]: queue for queue in route["queueDatas"]}
-        return all(each.name in found and found[each.name]["writeQueueNums"] == queues
-                   and found[each.name]["perm"] == perm for each in brokers)
+        return all(
+            each.name in found
+            and found[each.name]["writeQueueNums"] == queues
+            and found[each.name]["perm"] == perm
+            for each in brokers
+        )
 
     def delete_topic(self, topic):
         """Deletes a topic at every running broker and nameserver."""
-        for processes, code in ((self.brokers, remoting.DELETE_TOPIC_IN_BROKER),
-                                (self.nameservers, remoting.DELETE_TOPIC_IN_NAMESRV)):
+        for processes, code in (
+            (self.brokers, remoting.DELETE_TOPIC_IN_BROKER),
+            (self.nameservers, remoting.DELETE_TOPIC_IN_NAMESRV),
+        ):
             for each in processes:
                 if each.answering:
                     header, _ = remoting.invoke(each.address, code, {"topic": topic})
@@ -448,8 +516,9 @@ class Cluster:
 
     def logs(self, size=4000):
         """The end of every process's log, for the report of a failed test."""
-        return "\n".join(f"---- {each.name}\n{each.log(size)}"
-                         for each in self.nameservers + self.brokers)
+        return "\n".join(
+            f"---- {each.name}\n{each.log(size)}" for each in self.nameservers + self.brokers
+        )
 
     def __enter__(self):
         return self.start()

@@ -81,10 +81,21 @@ def fetch(pom, name, **properties):
     words = [f"{key}={value}" for key, value in sorted(properties.items())]
 
     def make(folder):
-        _run([tool("mvn"), "-B", "-q", "-f", str(pom), "-Dmaven.repo.local=" + str(cache() / "m2"),
-              *["-D" + word for word in words],
-              "dependency:copy-dependencies", "-DincludeScope=runtime",
-              "-DoutputDirectory=" + str(folder)], f"fetching {name}")
+        _run(
+            [
+                tool("mvn"),
+                "-B",
+                "-q",
+                "-f",
+                str(pom),
+                "-Dmaven.repo.local=" + str(cache() / "m2"),
+                *["-D" + word for word in words],
+                "dependency:copy-dependencies",
+                "-DincludeScope=runtime",
+                "-DoutputDirectory=" + str(folder),
+            ],
+            f"fetching {name}",
+        )
 
     return _make(cache() / "jars" / name, _digest([pom], *words), make)
 
@@ -95,8 +106,7 @@ def rocketmq(version):
 
 
 def classpath(*folders):
-    return ":".join(str(folder) + ("/*" if any(folder.glob("*.jar")) else "")
-                    for folder in folders)
+    return ":".join(str(folder) + ("/*" if any(folder.glob("*.jar")) else "") for folder in folders)
 
 
 def compiled(source, name, *jars):
@@ -104,8 +114,22 @@ def compiled(source, name, *jars):
     files = sorted(source.rglob("*.java"))
 
     def make(folder):
-        _run([tool("javac"), "-nowarn", "-Xlint:none", "-proc:none", "-encoding", "UTF-8",
-              "-cp", classpath(*jars), "-d", str(folder), *map(str, files)], f"compiling {name}")
+        _run(
+            [
+                tool("javac"),
+                "-nowarn",
+                "-Xlint:none",
+                "-proc:none",
+                "-encoding",
+                "UTF-8",
+                "-cp",
+                classpath(*jars),
+                "-d",
+                str(folder),
+                *map(str, files),
+            ],
+            f"compiling {name}",
+        )
 
     made_from = [(folder / "complete").read_text() for folder in jars]
     return _make(cache() / "classes" / name, _digest(files, *made_from), make)

@@ -19,9 +19,20 @@ class JavaError(RuntimeError):
 
 
 def _command(version, home, heap, main, *args):
-    return [jars.tool("java"), f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4",
-            "-Dfile.encoding=UTF-8", f"-Duser.home={home}", f"-Djava.io.tmpdir={home}",
-            f"-Drocketmq.client.logRoot={home}", "-cp", jars.tools(version), main, *map(str, args)]
+    return [
+        jars.tool("java"),
+        f"-Xmx{heap}",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=4",
+        "-Dfile.encoding=UTF-8",
+        f"-Duser.home={home}",
+        f"-Djava.io.tmpdir={home}",
+        f"-Drocketmq.client.logRoot={home}",
+        "-cp",
+        jars.tools(version),
+        main,
+        *map(str, args),
+    ]
 
 
 def run(version, main, *args, heap="1g", check=True, timeout_s=TIMEOUT_S):
@@ -29,10 +40,16 @@ def run(version, main, *args, heap="1g", check=True, timeout_s=TIMEOUT_S):
     with tempfile.TemporaryDirectory(prefix="salvo-java-") as home:
         done = subprocess.run(
             _command(version, home, heap, main, *args),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout_s)
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=timeout_s,
+        )
     if check and done.returncode:
-        raise JavaError(f"{main} {' '.join(map(str, args))}: ended with {done.returncode}\n"
-                        f"{done.stdout[-2000:]}{done.stderr[-6000:]}")
+        raise JavaError(
+            f"{main} {' '.join(map(str, args))}: ended with {done.returncode}\n"
+            f"{done.stdout[-2000:]}{done.stderr[-6000:]}"
+        )
     return done
 
 
@@ -43,9 +60,14 @@ class _Served:
         self.home = tempfile.mkdtemp(prefix="salvo-java-")
         self.errors = open(self.home + "/errors", "w+", encoding="utf-8", errors="replace")
         self.process = subprocess.Popen(
-            _command(version, self.home, "4g", "Reader", "serve"), stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self.errors, text=True, bufsize=1,
-            preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL))
+            _command(version, self.home, "4g", "Reader", "serve"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            bufsize=1,
+            preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL),
+        )
 
     def read(self, args, timeout_s):
         start = self.errors.seek(0, 2)
@@ -56,8 +78,10 @@ class _Served:
         status = self.process.stdout.readline().strip()
         if status != "status 0":
             self.errors.seek(start)
-            raise JavaError(f"Reader {' '.join(map(str, args))}: {status or 'died'}\n"
-                            f"{self.errors.read()[-6000:]}")
+            raise JavaError(
+                f"Reader {' '.join(map(str, args))}: {status or 'died'}\n"
+                f"{self.errors.read()[-6000:]}"
+            )
 
     def stop(self):
         self.process.kill()

@@ -20,9 +20,20 @@ def _read(cluster, topics, expect, wait_s, switches):
     topics = [topics] if isinstance(topics, str) else list(topics)
     with tempfile.TemporaryDirectory(prefix="salvo-read-") as directory:
         out = Path(directory) / "messages"
-        java.read(cluster.version, "--nameserver", cluster.nameserver_addresses,
-                  "--topics", ",".join(topics), "--expect", expect, "--wait-s", wait_s,
-                  "--out", out, *switches)
+        java.read(
+            cluster.version,
+            "--nameserver",
+            cluster.nameserver_addresses,
+            "--topics",
+            ",".join(topics),
+            "--expect",
+            expect,
+            "--wait-s",
+            wait_s,
+            "--out",
+            out,
+            *switches
+        )
         with open(out, encoding="ascii") as lines:
             return [json.loads(line) for line in lines]
 

@@ -44,14 +44,21 @@ def loads(body):
     """JSON as RocketMQ writes it: keys of maps may be bare numbers. Strings are left alone."""
     text = body.decode("utf-8") if body else "{}"
     bare = re.compile(r'("(?:[^"\\]|\\.)*")|([{,]\s*)(-?\d+)(\s*:)')
-    return json.loads(bare.sub(lambda m: m.group(1) or f'{m.group(2)}"{m.group(3)}"{m.group(4)}',
-                               text))
+    return json.loads(
+        bare.sub(lambda m: m.group(1) or f'{m.group(2)}"{m.group(3)}"{m.group(4)}', text)
+    )
 
 
 def invoke(address, code, fields=None, body=b"", timeout_s=3.0):
     """Sends one request; returns (header dict, body bytes). OSError when there is nobody."""
-    header = {"code": code, "flag": 0, "language": "PYTHON", "opaque": 1,
-              "serializeTypeCurrentRPC": "JSON", "version": VERSION}
+    header = {
+        "code": code,
+        "flag": 0,
+        "language": "PYTHON",
+        "opaque": 1,
+        "serializeTypeCurrentRPC": "JSON",
+        "version": VERSION,
+    }
     if fields is not None:
         header["extFields"] = {key: str(value) for key, value in fields.items()}
     text = json.dumps(header).encode()
