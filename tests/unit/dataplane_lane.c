@@ -11,6 +11,8 @@
 #include "codec/header.h"
 #include "dataplane/lane.h"
 
+#include <stdio.h>
+
 #define MS        SALVO_NS_PER_MS
 #define LINKS     64u
 #define WIRE_MAX  SALVO_KIB(512)
