@@ -43,7 +43,7 @@ struct salvo_lane_conf {
     _Atomic(uint32_t) *submitters_epoch; /* goes up when one was opened or closed */
     salvo_availability *availability;
     salvo_counter *counters;
-    struct salvo_hist *latency; /* commit to result, ns; NULL: not kept */
+    struct salvo_hist *latency; /* sent to answered, ns; NULL: not kept */
     uint64_t seed;
 
     /* sizes */

@@ -17,7 +17,11 @@ bool salvo_lane_tell(struct salvo_lane *lane, struct salvo_event *event)
     void *slot;
 
     event->lane_index = lane->conf.lane_index;
-    if (salvo_ring_claim(&lane->port.events, sizeof(*event), &slot)) {
+    /* What is advice, or can be told next turn, leaves the room that this turn's stream events may
+     * need. */
+    if ((lane->conf.streams_max != 0 && event->kind < SALVO_EVENT_STREAM_UP &&
+         !salvo_lane_events_room(lane)) ||
+        salvo_ring_claim(&lane->port.events, sizeof(*event), &slot)) {
         lane_count(lane, SALVO_LANE_EVENTS_DROPPED, 1);
         return false;
     }
