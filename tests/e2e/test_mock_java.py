@@ -23,8 +23,7 @@ PEER = jars.ROOT / "bench" / "peers" / "java"
 
 class Slow(AssertionError):
     """Java gave up waiting. Its 3 s for a route are fixed in 4.9.7, and on a busy machine a JVM
-    that
-    has just started can need longer to look at the answer."""
+    that has just started can need longer to look at the answer."""
 
 
 def patient(test):
@@ -60,6 +59,7 @@ class Mock:
         found = {}
         for name in ("stored", "batches", "routes", "heartbeats", "unregisters", "unknown"):
             found[name] = int(re.search(rf"(\d+) {name}", text)[1])
+        found["accepted"] = int(re.search(r"(\d+) accepted", text)[1])
         found["refused"] = int(re.search(r"(\d+) sends refused", text)[1])
         found["bad"] = int(re.search(r"(\d+) closed for bad frames", text)[1])
         found["created"] = int(re.search(r"(\d+) topics created", text)[1])
@@ -150,6 +150,12 @@ def assert_all_stored(sent, topic_queues, brokers):
     assert len({line["offsetMsgId"] for line in sent}) == len(sent)
 
 
+def assert_stored_once(seen, report):
+    if seen["accepted"] > 2:  # one to the nameserver, one to the broker
+        raise Slow("Java closed a connection over a late answer, and sent again", seen, report)
+    assert seen["stored"] == report["acked"] >= 2000
+
+
 @pytest.mark.parametrize("generation", GENERATIONS)
 @pytest.mark.parametrize("client", CLIENTS)
 @patient
@@ -196,7 +202,7 @@ def test_batches(mock, client):
     )
     assert report["failed"] == 0, report
     seen = cluster.stop()
-    assert seen["stored"] == report["acked"] >= 2000
+    assert_stored_once(seen, report)
     assert seen["batches"] == seen["stored"] // 50
     assert seen["refused"] == 0 and seen["bad"] == 0
 
@@ -221,14 +227,14 @@ def test_answer_only(mock, client, mode):
     )
     assert report["failed"] == 0, report
     seen = cluster.stop()
-    assert seen["stored"] == report["acked"] >= 2000
+    assert_stored_once(seen, report)
     assert seen["bad"] == 0
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 @patient
 def test_scripted_faults_are_seen_and_survived(mock, client, tmp_path):
-    """Java tries three times: again elsewhere when a broker says 14, and when it is cut off. But
+    """Java tries three times: again elsewhere when a broker says 14, and when it is cut off. Only
     4.9.7's client does not notice the end of its connection while it waits for an answer: it waits
     its whole timeout out, so it is spared that."""
     script = tmp_path / "faults"
