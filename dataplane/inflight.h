@@ -143,7 +143,7 @@ void salvo_request_free(struct salvo_inflight *inflight, struct salvo_request *r
 static inline struct salvo_request *salvo_inflight_find(struct salvo_inflight *inflight,
                                                         int32_t opaque, uint32_t conn)
 {
-    uint32_t slot = (uint32_t)(opaque - SALVO_OPAQUE_BASE) & (SALVO_REQUESTS_MAX - 1);
+    uint32_t slot = ((uint32_t)opaque - SALVO_OPAQUE_BASE) & (SALVO_REQUESTS_MAX - 1);
     struct salvo_request *request;
 
     if (opaque < SALVO_OPAQUE_BASE || slot >= inflight->requests_max)
