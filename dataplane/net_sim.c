@@ -260,7 +260,8 @@ void salvo_sim_world_advance(struct salvo_sim_world *world, int64_t to_ns)
     salvo_clock_manual_advance(&world->clock, to_ns - sim_now_ns(world));
 }
 
-/* After a fault has healed: what was held travels again, in its order. */
+/* After a fault has healed: what was held arrives now, by its first number in front of what was
+ * sent later and is still on its way. */
 static void sim_resume(struct salvo_sim_world *world)
 {
     for (struct sim_wire *wire = world->wires; wire != NULL; wire = wire->next) {
@@ -271,8 +272,10 @@ static void sim_resume(struct salvo_sim_world *world)
             struct sim_happening *happening;
 
             wire->side[side].held = (struct sim_list){0};
-            while ((happening = sim_list_pop(&held)) != NULL)
-                sim_travel(world, happening, 0);
+            while ((happening = sim_list_pop(&held)) != NULL) {
+                happening->at_ns = sim_now_ns(world);
+                heap_push(world, happening);
+            }
         }
     }
 }
