@@ -1,9 +1,15 @@
 """`salvo mock` as a process of its own, and fixtures that need no Java."""
 
 import ctypes
+import os
 import re
 import signal
 import subprocess
+
+
+def clean_environment():
+    """Without SALVO_*: those are options to the program."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("SALVO_")}
 
 
 def die_with_parent():

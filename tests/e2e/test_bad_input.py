@@ -21,7 +21,7 @@ import pytest
 import libsalvo
 from fakes import FakeBroker, FakeNameserver, Server, frame, never_reads
 from libsalvo import Sender
-from mocks import Mock
+from mocks import Mock, clean_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,13 +33,12 @@ def mock(salvo_bin):
 
 
 def run(salvo_bin, *args, timeout=120, **options):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("SALVO_")}
     return subprocess.run(
         [str(salvo_bin), *map(str, args)],
         timeout=timeout,
         capture_output=True,
         text=True,
-        env=clean,
+        env=clean_environment(),
         **options,
     )
 
@@ -476,7 +475,15 @@ def load(salvo_bin, tmp_path, *prefix, more=(), **options):
         "timeout_ms=60s",
         *map(str, more),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, cwd="/", **options)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        cwd="/",
+        env=clean_environment(),
+        **options,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(path.read_text())
     assert report["acked"] == 5000 and report["valid"]
@@ -517,7 +524,11 @@ def test_without_root(shared_bin, open_tmp):
         NOBODY.clear()
     load(shared_bin, open_tmp, *NOBODY)
     done = subprocess.run(
-        [*NOBODY, shared_bin, "check"], capture_output=True, text=True, timeout=60
+        [*NOBODY, shared_bin, "check"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=clean_environment(),
     )
     assert done.returncode == 0 and "lockable memory" in done.stdout
 
@@ -534,6 +545,7 @@ def test_with_little_lockable_memory(shared_bin, open_tmp, kib):
         capture_output=True,
         text=True,
         timeout=60,
+        env=clean_environment(),
     )
     assert done.returncode == 0 and "lockable memory" in done.stdout
     assert report["settings"]["net"] in ("uring", "epoll")
@@ -573,10 +585,15 @@ def test_where_io_uring_is_refused(salvo_bin, tmp_path, error):
         capture_output=True,
         text=True,
         timeout=60,
+        env=clean_environment(),
     )
     assert done.returncode == 2 and "net" in done.stderr and "epoll" in done.stderr, done.stderr
     done = subprocess.run(
-        [*map(str, prefix), str(salvo_bin), "check"], capture_output=True, text=True, timeout=60
+        [*map(str, prefix), str(salvo_bin), "check"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=clean_environment(),
     )
     assert done.returncode == 0 and re.search(r"io_uring.*(refused|not)", done.stdout)
 

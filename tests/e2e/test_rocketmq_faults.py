@@ -18,6 +18,7 @@ from contextlib import contextmanager
 
 import libsalvo
 from libsalvo import Sender
+from mocks import clean_environment
 from rocketmq import readback
 from rocketmq.cluster import wait_until
 from sending import assert_all_good
@@ -454,6 +455,7 @@ def test_a_million_messages_are_each_stored_once(cluster_5_3_3, salvo_bin, tmp_p
         capture_output=True,
         text=True,
         timeout=900,
+        env=clean_environment(),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(path.read_text())

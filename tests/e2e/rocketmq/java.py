@@ -2,7 +2,6 @@
 
 import atexit
 import ctypes
-import select
 import shutil
 import signal
 import subprocess
@@ -71,16 +70,22 @@ class _Served:
 
     def read(self, args, timeout_s):
         start = self.errors.seek(0, 2)
-        self.process.stdin.write("\t".join(map(str, args)) + "\n")
-        if not select.select([self.process.stdout], [], [], timeout_s)[0]:
-            self.stop()
-            raise subprocess.TimeoutExpired("Reader serve", timeout_s)
-        status = self.process.stdout.readline().strip()
-        if status != "status 0":
+        guard = threading.Timer(timeout_s, self.process.kill)
+        guard.start()
+        try:
+            self.process.stdin.write("\t".join(map(str, args)) + "\n")
+            status = next(
+                (line for line in self.process.stdout if line.startswith("status ")),
+                "died, or took too long",
+            )  # the 4.9.7 client logs to standard output
+        except BrokenPipeError:
+            status = "died"
+        finally:
+            guard.cancel()
+        if status != "status 0\n":
             self.errors.seek(start)
             raise JavaError(
-                f"Reader {' '.join(map(str, args))}: {status or 'died'}\n"
-                f"{self.errors.read()[-6000:]}"
+                f"Reader {' '.join(map(str, args))}: {status}\n" f"{self.errors.read()[-6000:]}"
             )
 
     def stop(self):
