@@ -124,10 +124,13 @@ static size_t by_lane_send(struct salvo_net *net, uint32_t index, const struct s
                            unsigned ranges_count)
 {
     struct net_by_lane *n = by_lane_of(net);
-    struct by_lane_link *link = link_of(n, index);
+    struct by_lane_link *link = &n->links[index];
     size_t taken = 0;
 
-    salvo_assert(link->state == BY_LANE_UP);
+    salvo_assert(index < n->links_max);
+    salvo_assert(link->state != BY_LANE_CONNECTING);
+    if (link->state != BY_LANE_UP)
+        return 0; /* its DOWN has not been polled yet, or was in the last poll with its GONE */
     for (unsigned i = 0; i < ranges_count; i++) {
         struct salvo_command command = {
             .kind = SALVO_COMMAND_STREAM_SEND,
@@ -225,10 +228,11 @@ static void by_lane_wake(struct salvo_net *net)
 static void by_lane_close(struct salvo_net *net, uint32_t index)
 {
     struct net_by_lane *n = by_lane_of(net);
-    struct by_lane_link *link = link_of(n, index);
+    struct by_lane_link *link = &n->links[index];
     struct salvo_command command = {.kind = SALVO_COMMAND_STREAM_CLOSE, .stream = index};
 
-    if (link->state == BY_LANE_CLOSING || link->close_asked)
+    salvo_assert(index < n->links_max);
+    if (link->state == BY_LANE_FREE || link->state == BY_LANE_CLOSING || link->close_asked)
         return;
     link->close_asked = true;
     command_put(n, &command);
