@@ -95,10 +95,30 @@ static void fault_cure_later(struct sim *sim, enum sim_fault_kind kind, uint32_t
     for (uint32_t i = 0; i < SIM_CURES_MAX; i++) {
         if (sim->cures[i].at_ns != 0)
             continue;
-        sim->cures[i] = (struct sim_cure){sim_now(sim) + SALVO_MAX(in_ns, 1), kind, broker, lane};
+        sim->cures[i] = (struct sim_cure){
+            .at_ns = sim_now(sim) + SALVO_MAX(in_ns, 1),
+            .kind = kind,
+            .broker = broker,
+            .lane = lane,
+        };
         return;
     }
     salvo_unreachable();
+}
+
+/* A connection that could not send has frames cut out of its stream. It is in use again when it
+ * dies: what was handed over is then told from what was not in spite of the holes. */
+static void fault_aftershock(struct sim *sim, const struct sim_cure *cure)
+{
+    for (uint32_t i = 0; i < SIM_CURES_MAX; i++) {
+        if (sim->cures[i].at_ns != 0)
+            continue;
+        sim->cures[i] = *cure;
+        sim->cures[i].at_ns = sim_now(sim) + sim_between(sim, 1, 60) * SALVO_NS_PER_MS;
+        sim->cures[i].aftershock = true;
+        sim_load_burst(sim, 40);
+        return;
+    }
 }
 
 static void fault_perm(struct sim *sim, uint32_t broker, uint32_t perm)
@@ -110,7 +130,15 @@ static void fault_cure(struct sim *sim, const struct sim_cure *cure)
 {
     uint32_t host = fault_host(sim, cure->broker);
 
+    if (cure->aftershock) {
+        salvo_sim_reset_links(sim->world, sim_chance(sim, 500) ? host : SIM_HOST_LANE(cure->lane));
+        return;
+    }
     sim_note(sim, "healed: %s, broker %u", sim_fault_names[cure->kind], cure->broker);
+    if ((cure->kind == SIM_FAULT_SILENT || cure->kind == SIM_FAULT_PARTITION ||
+         cure->kind == SIM_FAULT_NOT_READING || cure->kind == SIM_FAULT_SLOW_READING) &&
+        sim_chance(sim, 500))
+        fault_aftershock(sim, cure);
     switch (cure->kind) {
     case SIM_FAULT_KILLED:
     case SIM_FAULT_SILENT:
@@ -335,7 +363,7 @@ static void fault_happen(struct sim *sim, struct sim_fault *fault)
     if (!fault_by_mock(sim, fault))
         fault_by_world(sim, fault);
     fault_cure_later(sim, fault->kind, fault->broker, fault->lane, fault->lasts_ns);
-    sim_load_burst(sim, sim_between(sim, 1, 30)); /* something to go wrong */
+    sim_load_burst(sim, sim_between(sim, 1, sim_chance(sim, 300) ? 150 : 30)); /* to go wrong */
 }
 
 /* --- provoking a state ------------------------------------------------------------------------ */

@@ -122,7 +122,8 @@ static void load_make(struct sim *sim, struct sim_message *message, bool live)
         message->shard = (uint8_t)sim_below(sim, SIM_SHARDS);
     } else if (draw < sim->plan.ordered_permille + sim->plan.pinned_permille) {
         message->kind = SIM_PINNED;
-        message->queue_index = (uint8_t)sim_below(sim, sim->plan.brokers * 2);
+        message->queue_index = (uint8_t)sim_below(
+            sim, message->topic == LOAD_TOPIC_UNKNOWN ? 4 : sim->plan.brokers * 2);
     }
     if (sim_chance(sim, 50))
         message->flag = (int32_t)sim_between(sim, 1, 1000);
@@ -206,10 +207,17 @@ void sim_load_burst(struct sim *sim, uint32_t count)
     sim->burst_left += count;
 }
 
+/* Some are kept for the end of the run. */
+static bool load_may_submit(const struct sim *sim)
+{
+    uint32_t kept = sim_now(sim) < SIM_LIVE_NS ? 300 : sim->draining ? 0 : 100;
+
+    return sim->messages_count < SIM_MESSAGES_MAX - kept;
+}
+
 static bool load_ended(const struct sim *sim)
 {
-    return sim->messages_count >= SIM_MESSAGES_MAX - 1 ||
-           (sim_now(sim) >= SIM_LOAD_END_NS && sim->messages_count >= sim->plan.messages);
+    return (sim_now(sim) >= SIM_LOAD_END_NS && sim->messages_count >= sim->plan.messages);
 }
 
 void sim_load_step(struct sim *sim)
@@ -226,7 +234,10 @@ void sim_load_step(struct sim *sim)
             mean_ns = 100 * SALVO_NS_PER_MS;
         sim->burst_at_ns = sim_now(sim) + (int64_t)sim_below(sim, 2 * (uint64_t)mean_ns);
     }
-    while (sim->burst_left != 0 && !load_ended(sim) && load_submit(sim, live))
+    if (!load_may_submit(sim))
+        sim->burst_left = 0;
+    while (sim->burst_left != 0 && load_may_submit(sim) && !load_ended(sim) &&
+           load_submit(sim, live))
         sim->burst_left--;
     sim->load_done = load_ended(sim);
 }

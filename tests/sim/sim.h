@@ -146,6 +146,7 @@ struct sim_cure {
     enum sim_fault_kind kind;
     uint32_t broker;
     uint32_t lane;
+    bool aftershock; /* the connections that came through are reset */
 };
 #define SIM_CURES_MAX 64u
 

@@ -167,12 +167,15 @@ static void sim_set_send(struct sim *sim, salvo_conf *conf, bool json)
     static const char *const types[] = {"none", "none", "none", "zlib", "lz4", "zstd"};
     int64_t timeout_ms = sim->plan.timeout_ms;
     uint32_t retries = sim_chance(sim, 700) ? sim_between(sim, 0, 4) : 20;
+    int64_t try_ms = 50 + (int64_t)sim_below(sim, (uint64_t)timeout_ms);
 
+    /* Long enough for a try that nothing is wrong with: a large body takes many round trips. */
+    if (sim->plan.body_max > 8000 || sim_chance(sim, 500))
+        try_ms = 0;
     sim->plan.tries_max = (int)retries + 1;
     sim_set(sim, conf, "header", "%s", json ? "json" : "binary");
     sim_set(sim, conf, "timeout_ms", "%lld", (long long)timeout_ms);
-    sim_set(sim, conf, "try_timeout_ms", "%lld",
-            sim_chance(sim, 500) ? 0LL : 1 + (long long)sim_below(sim, (uint64_t)timeout_ms));
+    sim_set(sim, conf, "try_timeout_ms", "%lld", (long long)SALVO_MIN(try_ms, timeout_ms));
     sim_set(sim, conf, "retries", "%u", retries);
     sim_set(sim, conf, "retry_not_stored_ok", "%s", sim_chance(sim, 200) ? "true" : "false");
     sim_set(sim, conf, "body_size_max", "%u", sim->plan.body_max);
@@ -248,7 +251,7 @@ static void sim_world_start(struct sim *sim)
     conf.cut_permille = sim_between(sim, 0, 300);
     conf.partial_permille = 50;
     conf.release_late_permille = 20;
-    conf.window_bytes = 4096u << sim_below(sim, 9);
+    conf.window_bytes = 2048u << sim_below(sim, sim_chance(sim, 500) ? 3 : 9);
     r = salvo_sim_world_new(&conf, &sim->world);
     salvo_assert(r == 0);
     sim->clock = salvo_sim_world_clock(sim->world);
