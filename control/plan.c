@@ -244,7 +244,7 @@ int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_pl
     plan_row(&plan, "results ring", config->submitters_max, plan.results_ring_size,
              "submitters_max x (messages_out_max + 2) x 72, a power of two");
     plan_row(&plan, "a submitter", config->submitters_max, plan.submitter_memory,
-             "rings, details, room to compress");
+             "rings, details, failures not polled yet, room to compress");
     plan.arena_size =
         plan.lanes_count * (salvo_arena_cost(plan.lane_memory, SALVO_CACHE_LINE) +
                             salvo_arena_cost(plan.chunks_memory, SALVO_MIB(2)) +

@@ -103,8 +103,9 @@ struct salvo_lane {
     alignas(SALVO_CACHE_LINE) uint32_t owner; /* thread id; 0: not turned yet */
     uint32_t submitters_epoch_seen;
     uint32_t submitters_count;
-    uint32_t submitter_next;         /* where this turn's round starts */
-    uint32_t dirty_first;            /* submitters with results to publish */
+    uint32_t submitter_next; /* where this turn's round starts */
+    uint32_t dirty_first;    /* submitters with results to publish */
+    uint32_t failures;       /* of ordered messages, those that ended at once for one; runs free */
     const struct salvo_route *route; /* this turn only */
     uint64_t route_epoch;            /* of the last turn's snapshot */
     struct salvo_chunk_pool chunks;

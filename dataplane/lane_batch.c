@@ -237,11 +237,16 @@ static void lane_fail_batch(struct salvo_lane *lane, struct salvo_batch *batch, 
         .detail = stopped || routed ? NULL : salvo_lane_route_trouble(topic),
     };
 
+    lane->failures++;
     while (batch->item_first != SALVO_ITEM_NONE) {
-        uint32_t item = batch->item_first;
+        uint32_t index = batch->item_first;
+        struct salvo_item item = lane->inflight.items[index];
 
-        batch->item_first = lane->inflight.items[item].next;
-        salvo_lane_finish_item(lane, item, &end, now_ns);
+        batch->item_first = item.next;
+        salvo_lane_finish_item(lane, index, &end, now_ns);
+        if (batch->key.flags & SALVO_REQUEST_ORDERED) /* what is behind it is still in its ring */
+            salvo_failures_add(&lane->conf.submitters[item.submitter].failures, batch->key.topic,
+                               item.shard_hash, lane->failures);
     }
 }
 

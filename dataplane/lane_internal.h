@@ -156,6 +156,9 @@ void salvo_lane_give_up(struct salvo_lane *lane, int64_t now_ns);
 
 /* --- lane_result.c --- */
 
+/* The detail of UNSENT_EARLIER_FAILED. */
+extern const char salvo_lane_earlier_failed[];
+
 /* The request holds its chunks no more. */
 void salvo_lane_unhold(struct salvo_lane *lane, struct salvo_request *request);
 

@@ -69,6 +69,7 @@ static struct salvo_result_slot *lane_result(struct salvo_lane *lane, struct sal
     result->store_ip = 0;
     result->done_ns = now_ns;
     lane_count(lane, lane_code_counter(code), 1);
+    s->failures.number += stored != SALVO_STORED_YES;
     return result;
 }
 
@@ -81,6 +82,8 @@ void salvo_lane_finish_slot(struct salvo_lane *lane, struct salvo_submitter *s,
 
     if (detail != NULL)
         result->detail = salvo_submitter_detail(s, detail, strlen(detail));
+    if ((slot->flags & SALVO_SLOT_SHARD) != 0 && code != SALVO_UNSENT_EARLIER_FAILED)
+        salvo_failures_add(&s->failures, slot->topic, slot->shard_hash, ++lane->failures);
     salvo_submitter_result_commit(s);
 }
 
@@ -185,10 +188,12 @@ static bool lane_line_has_shard(const struct salvo_lane *lane, uint32_t items, u
     return false;
 }
 
+const char salvo_lane_earlier_failed[] = "an earlier message of its shard failed";
+
 static const struct salvo_lane_end lane_end_earlier_failed = {
     .code = SALVO_UNSENT_EARLIER_FAILED,
     .stored = SALVO_STORED_NO,
-    .detail = "an earlier message of its shard failed",
+    .detail = salvo_lane_earlier_failed,
     .line_goes_on = true,
 };
 
@@ -286,10 +291,8 @@ static void lane_line_fail_request(struct salvo_lane *lane, struct salvo_request
     salvo_lane_finish(lane, request, &end, now_ns);
 }
 
-/* A request of the line failed for good: so does what waits behind it on the same shards, from
- * `index` on. */
-static void lane_line_fail(struct salvo_lane *lane, uint32_t queue, uint32_t index, uint32_t failed,
-                           int64_t now_ns)
+static void lane_line_fail_requests(struct salvo_lane *lane, uint32_t index, uint32_t failed,
+                                    int64_t now_ns)
 {
     while (index != SALVO_REQUEST_NONE) {
         struct salvo_request *request = &lane->inflight.requests[index];
@@ -297,6 +300,14 @@ static void lane_line_fail(struct salvo_lane *lane, uint32_t queue, uint32_t ind
         index = request->next;
         lane_line_fail_request(lane, request, failed, now_ns);
     }
+}
+
+/* A request of the line failed for good: so does what waits behind it on the same shards, from
+ * `index` on; what is still in its ring will (dataplane/failures.h). */
+static void lane_line_fail(struct salvo_lane *lane, uint32_t queue, uint32_t index, uint32_t failed,
+                           int64_t now_ns)
+{
+    lane_line_fail_requests(lane, index, failed, now_ns);
     for (uint32_t i = 0; i < lane->batches.count; i++) {
         struct salvo_batch *batch = &lane->batches.open[i];
 
@@ -384,13 +395,16 @@ void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
     uint32_t queue = request->queue;
     uint32_t items = request->item_first;
     uint32_t index = salvo_inflight_index(&lane->inflight, request);
-    bool turn = (request->flags & SALVO_REQUEST_ORDERED) != 0 && lane->lines[queue].busy == index;
+    bool ordered = (request->flags & SALVO_REQUEST_ORDERED) != 0;
+    bool broken = ordered && end->stored != SALVO_STORED_YES && !end->line_goes_on;
+    bool turn = ordered && lane->lines[queue].busy == index;
     struct salvo_text ids = {0};
     uint32_t n = 0;
 
     salvo_assert((request->flags & (SALVO_REQUEST_IN_LIST | SALVO_REQUEST_IN_LINE)) == 0);
     if (end->answer != NULL)
         ids = end->answer->msgId;
+    lane->failures += broken;
     for (uint32_t i = items; i != SALVO_ITEM_NONE; n++) {
         struct salvo_item *item = &lane->inflight.items[i];
         struct salvo_submitter *s = lane_item_submitter(lane, item);
@@ -403,6 +417,8 @@ void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
             lane_result_answer(s, result, end->answer, n, &ids);
         else if (end->detail != NULL)
             result->detail = salvo_submitter_detail(s, end->detail, strlen(end->detail));
+        if (SALVO_UNLIKELY(broken))
+            salvo_failures_add(&s->failures, request->topic, item->shard_hash, lane->failures);
         salvo_submitter_result_commit(s);
         i = item->next;
     }
@@ -410,9 +426,12 @@ void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
     lane->open -= n;
     if (turn)
         lane->lines[queue].busy = SALVO_REQUEST_NONE;
-    if ((request->flags & SALVO_REQUEST_ORDERED) != 0 && end->stored != SALVO_STORED_YES &&
-        !end->line_goes_on)
+    if (SALVO_UNLIKELY(broken)) {
         lane_line_fail(lane, queue, turn ? lane->lines[queue].head : request->next, items, now_ns);
+        if (lane->unbound != 0 && queue < lane->conf.queues_max) /* the route was lost since */
+            lane_line_fail_requests(lane, lane_topic_line(lane, request->topic)->head, items,
+                                    now_ns);
+    }
     while (items != SALVO_ITEM_NONE) {
         uint32_t next = lane->inflight.items[items].next;
 

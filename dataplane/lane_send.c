@@ -335,6 +335,13 @@ enum lane_take salvo_lane_take_slot(struct salvo_lane *lane, struct salvo_submit
     bool bound = (slot->flags & (SALVO_SLOT_SHARD | SALVO_SLOT_PINNED)) != 0;
 
     salvo_assert(slot->magic == SALVO_SLOT_MAGIC);
+    if ((slot->flags & SALVO_SLOT_SHARD) &&
+        salvo_failures_before(&s->failures, slot->topic, slot->shard_hash, slot->failures_polled)) {
+        lane_count(lane, SALVO_LANE_MESSAGES_TAKEN, 1);
+        salvo_lane_finish_slot(lane, s, slot, SALVO_UNSENT_EARLIER_FAILED,
+                               salvo_lane_earlier_failed, now_ns);
+        return LANE_TAKEN;
+    }
     if (now_ns >= SALVO_MIN(slot->deadline_ns, lane->drain_at_ns)) {
         bool stopped = now_ns < slot->deadline_ns;
 

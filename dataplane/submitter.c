@@ -24,6 +24,7 @@ size_t salvo_submitter_memory_size(const struct salvo_submitter_conf *conf)
     return salvo_align_up(conf->ring_size, SALVO_CACHE_LINE) +
            salvo_align_up(conf->results_ring_size, SALVO_CACHE_LINE) +
            salvo_align_up(SALVO_DETAILS_MAX * SALVO_DETAIL_SIZE, SALVO_CACHE_LINE) +
+           salvo_align_up(salvo_failures_memory_size(conf->messages_out_max), SALVO_CACHE_LINE) +
            salvo_align_up(submitter_scratch_size(conf), SALVO_CACHE_LINE);
 }
 
@@ -46,6 +47,8 @@ int salvo_submitter_init(struct salvo_submitter *s, const struct salvo_submitter
     at += salvo_align_up(conf->results_ring_size, SALVO_CACHE_LINE);
     s->details = (char(*)[SALVO_DETAIL_SIZE])at;
     at += salvo_align_up(SALVO_DETAILS_MAX * SALVO_DETAIL_SIZE, SALVO_CACHE_LINE);
+    salvo_failures_init(&s->failures, conf->messages_out_max, at);
+    at += salvo_align_up(salvo_failures_memory_size(conf->messages_out_max), SALVO_CACHE_LINE);
     if (submitter_scratch_size(conf) != 0) {
         s->scratch = at;
         r = salvo_compressor_new(&s->compressor, conf->compression, conf->compress_level,
@@ -87,6 +90,8 @@ bool salvo_submitter_take(struct salvo_submitter *s, struct salvo_lane_port *por
     s->port = port;
     s->committed = 0;
     s->polled = 0;
+    s->failures_polled = 0;
+    salvo_failures_clear(&s->failures);
     s->details_used = 0;
     atomic_store_explicit(&s->details_polled, 0, memory_order_relaxed);
     atomic_store_explicit(&s->armed, SALVO_SUBMITTER_UNARMED, memory_order_relaxed);
@@ -216,6 +221,8 @@ int salvo_submitter_commit(struct salvo_msg *m, size_t size, uint64_t cookie)
         return salvo_raise(-EINVAL);
     slot->body_size = (uint32_t)size;
     slot->cookie = cookie;
+    if (slot->flags & SALVO_SLOT_SHARD)
+        slot->failures_polled = s->failures_polled;
     now_ns = salvo_clock_mono_ns(s->conf.clock);
     slot->deadline_ns = now_ns + slot->budget_ns;
     at = m->properties.at; /* the claim has 256 bytes more than the writer may use */
@@ -290,7 +297,10 @@ const struct salvo_result_slot *salvo_submitter_result(struct salvo_submitter *s
 
     if (result == NULL && s->event_fd_wanted)
         result = submitter_arm(s);
-    salvo_assert(result == NULL || s->polled < s->committed);
+    if (result == NULL)
+        return NULL;
+    salvo_assert(s->polled < s->committed);
+    s->failures_polled += result->stored != SALVO_STORED_YES;
     return result;
 }
 

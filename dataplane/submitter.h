@@ -9,6 +9,7 @@
 
 #include "codec/compress.h"
 #include "codec/message.h"
+#include "dataplane/failures.h"
 #include "dataplane/lane_port.h"
 #include "dataplane/ring.h"
 
@@ -29,7 +30,10 @@ struct salvo_slot {
     uint32_t magic;
     uint32_t flags;
     uint32_t topic;
-    uint32_t queue_index;
+    union {
+        uint32_t queue_index;     /* PINNED */
+        uint32_t failures_polled; /* SHARD: the stamp, see dataplane/failures.h */
+    };
     uint32_t body_size;
     uint32_t body_room; /* claimed; properties start behind it */
     uint32_t properties_size;
@@ -146,6 +150,7 @@ struct salvo_submitter {
     struct salvo_msg msg;
     uint64_t committed;
     uint64_t polled;
+    uint32_t failures_polled; /* results polled that do not say "stored" */
     int64_t wall_ms; /* wall clock when mono stood at wall_read_ns: read anew every millisecond */
     int64_t wall_read_ns;
     bool event_fd_wanted;        /* somebody asked for the descriptor: it is armed from then on */
@@ -166,6 +171,7 @@ struct salvo_submitter {
     /* lane only */
     alignas(SALVO_CACHE_LINE) bool results_dirty; /* results committed and not published */
     uint32_t next_dirty;
+    struct salvo_failures failures;
 };
 
 /* Bytes of arena memory one submitter takes. */
@@ -188,7 +194,7 @@ void salvo_submitter_abort(struct salvo_msg *m);
 int salvo_submitter_set_property(struct salvo_msg *m, const char *name, const char *value,
                                  bool reserved_too);
 /* The result at the front, or NULL (and the file descriptor, once asked for, is armed). Ends with
- * _result_done. */
+ * _result_done, once for each; what is committed in between knows of it. */
 const struct salvo_result_slot *salvo_submitter_result(struct salvo_submitter *s);
 void salvo_submitter_result_done(struct salvo_submitter *s, const struct salvo_result_slot *result);
 void salvo_submitter_results_release(struct salvo_submitter *s);

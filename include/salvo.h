@@ -168,7 +168,13 @@ SALVO_API const char *salvo_msg_error(const salvo_msg *m);
  * only. */
 SALVO_API int salvo_set_queue(salvo_msg *m, uint32_t index);
 /* Ordered: messages of one submitter and one key are stored in the order of their commits, on one
- * queue (SelectMessageQueueByHash). `key` is any bytes. */
+ * queue (SelectMessageQueueByHash), as long as the topic's queues stay the same. `key` is any
+ * bytes.
+ *
+ * When one fails for good, every later one of its key that was committed before salvo_poll() gave
+ * that failure to the caller fails too (SALVO_UNSENT_EARLIER_FAILED), wherever it was; one that is
+ * committed in the callback or later goes on. Failures come in the order of the commits: whoever
+ * commits each again as it comes, and nothing new of the key in between, keeps the order. */
 SALVO_API int salvo_set_shard(salvo_msg *m, const void *key, size_t key_size);
 /* Message.setFlag: an application's own 32 bits. */
 SALVO_API int salvo_set_flag(salvo_msg *m, int32_t flag);

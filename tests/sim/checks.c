@@ -4,7 +4,10 @@
  * stored on a queue in the order of their commits, and their results come in that order. (A second
  * copy, of a try whose answer was lost, may lie anywhere behind the first; a message whose result
  * says "unknown" has no place.) A key whose queue changes, because its topic's queues did, begins
- * anew on the other queue. All copies of an ordered or pinned message lie on one queue. */
+ * anew on the other queue. All copies of an ordered or pinned message lie on one queue.
+ *
+ * When one fails, those of its shard that were committed before the failure was polled fail too;
+ * those after it begin anew. (Not looked at where a fault changes queues: see above.) */
 #include "tests/sim/sim.h"
 
 #include <stdlib.h>
@@ -214,6 +217,27 @@ static void check_earlier_failed(struct sim *sim)
     }
 }
 
+/* Nothing goes on behind a failure that its submitter did not know of yet. */
+static void check_failures(struct sim *sim)
+{
+    static uint32_t broken[SIM_SUBMITTERS_MAX][SIM_TOPICS][SIM_SHARDS]; /* message + 1 */
+
+    memset(broken, 0, sizeof(broken));
+    for (uint32_t i = 0; i < sim->messages_count; i++) {
+        const struct sim_message *m = &sim->messages[i];
+        uint32_t *last;
+
+        if (m->kind != SIM_ORDERED)
+            continue;
+        last = &broken[m->submitter][m->topic][m->shard];
+        if (*last == 0 || m->results_before > sim->messages[*last - 1].result_order)
+            *last = m->stored == SALVO_STORED_YES ? 0 : i + 1;
+        else if (m->stored == SALVO_STORED_YES && !sim->plan.routes_change)
+            sim_fail(sim, "message %u was stored behind message %u of its shard, which failed", i,
+                     *last - 1);
+    }
+}
+
 /* Neither side saw nonsense but where the harness made it. */
 static void check_frames(struct sim *sim)
 {
@@ -251,4 +275,5 @@ void sim_checks(struct sim *sim)
     check_frames(sim);
     check_order(sim);
     check_earlier_failed(sim);
+    check_failures(sim);
 }

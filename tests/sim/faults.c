@@ -436,6 +436,9 @@ void sim_faults_plan(struct sim *sim)
             .lasts_ns =
                 (int64_t)sim_between(sim, 20, sim_chance(sim, 300) ? 9000 : 2000) * SALVO_NS_PER_MS,
         };
+        sim->plan.routes_change |= sim->faults[i].kind == SIM_FAULT_QUEUES_SHRINK ||
+                                   sim->faults[i].kind == SIM_FAULT_BROKER_LEAVES ||
+                                   sim->faults[i].kind == SIM_FAULT_PERM;
     }
 }
 

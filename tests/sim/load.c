@@ -196,6 +196,7 @@ static bool load_submit(struct sim *sim, bool live)
     }
     load_fill(sim, index, m);
     message->commit_ns = salvo_clock_mono_ns(sim->clock);
+    message->results_before = sim->results_count;
     r = salvo_commit(m, message->body_size, index);
     salvo_assert(r == 0);
     sim->messages_count++;

@@ -57,6 +57,7 @@ struct sim_message {
     uint64_t body_digest;
     int64_t commit_ns;
     int64_t budget_ns;
+    uint32_t results_before; /* polled when it was committed */
 
     /* its result */
     uint32_t results;

@@ -1080,6 +1080,160 @@ static void a_failed_shard_fails_alone(void **state)
     }
 }
 
+/* ... and so does what was committed before the submitter could know, and is still in its ring. */
+static void a_failure_holds_for_what_is_in_the_ring_until_it_is_polled(void **state)
+{
+    static struct request r;
+    uint32_t bad, behind, other, elsewhere, anew;
+
+    (void)state;
+    for (int batched = 0; batched < 2; batched++) {
+        if (batched) {
+            assert_int_equal(teardown(NULL), 0);
+            setup(NULL);
+            f.conf.batch.mode = SALVO_BATCH_MODE_NATURAL;
+        }
+        start();
+        bad = submit_shard(0, 8);
+        turns(2);
+        assert_true(any_request(&r));
+        assert_int_equal(r.cookie, bad);
+        answer(&r, SALVO_RESPONSE_MESSAGE_ILLEGAL);
+        behind = submit_shard(0, 8); /* seen by the same turn as the answer */
+        other = submit_shard(0, 12);
+        elsewhere = submit_shard(1, 8);
+        turn();
+        expect(bad, SALVO_REFUSED, SALVO_STORED_NO, 1);
+        expect(behind, SALVO_UNSENT_EARLIER_FAILED, SALVO_STORED_NO, 0);
+        assert_string_equal(f.got[behind].detail, "an earlier message of its shard failed");
+        anew = submit_shard(0, 8); /* both results were polled */
+        turns(2);
+        while (any_request(&r)) {
+            answer(&r, 0);
+            turns(2);
+        }
+        expect(other, SALVO_OK, SALVO_STORED_YES, 1);
+        expect(elsewhere, SALVO_OK, SALVO_STORED_YES, 1);
+        expect(anew, SALVO_OK, SALVO_STORED_YES, 1);
+    }
+}
+
+/* Its time may also be up in the ring, or in a batch that could not go. */
+static void a_failure_before_the_first_byte_holds_too(void **state)
+{
+    static struct request r;
+    struct salvo_msg *m;
+    uint32_t late, behind;
+
+    (void)state;
+    for (int batched = 0; batched < 2; batched++) {
+        if (batched) {
+            assert_int_equal(teardown(NULL), 0);
+            setup(NULL);
+            f.conf.batch.mode = SALVO_BATCH_MODE_LINGER;
+            f.conf.batch.linger_ns = 1000 * MS;
+        }
+        start();
+        m = claim(0, 0, 40);
+        m->slot->flags |= SALVO_SLOT_SHARD;
+        m->slot->shard_hash = 8;
+        m->slot->budget_ns = MS;
+        late = commit(m);
+        if (batched)
+            turn();
+        salvo_clock_manual_advance(&f.clock, 2 * MS);
+        salvo_lane_do_work(&f.lane); /* not polled yet */
+        behind = submit_shard(0, 8);
+        turns(2);
+        expect(late, SALVO_TIMED_OUT_UNSENT, SALVO_STORED_NO, 0);
+        expect(behind, SALVO_UNSENT_EARLIER_FAILED, SALVO_STORED_NO, 0);
+        assert_false(any_request(&r));
+    }
+}
+
+/* Without a route messages wait in the line of their topic, not of their queue. */
+static void a_failure_holds_for_what_came_after_the_route_was_lost(void **state)
+{
+    static struct request r;
+    struct salvo_route lost;
+    struct salvo_route_topic none = {.state = SALVO_ROUTE_UNKNOWN};
+    const struct salvo_route_topic *topics[2] = {&none, &none};
+    uint32_t bad, behind, other;
+
+    (void)state;
+    start();
+    bad = submit_shard(0, 8);
+    turns(2);
+    assert_true(any_request(&r));
+    lost = f.route;
+    lost.epoch = 2;
+    lost.topics = topics;
+    salvo_lane_port_publish(&f.lane.port, &lost);
+    behind = submit_shard(0, 8);
+    other = submit_shard(0, 12);
+    turns(2);
+    answer(&r, SALVO_RESPONSE_MESSAGE_ILLEGAL);
+    turns(2);
+    expect(bad, SALVO_REFUSED, SALVO_STORED_NO, 1);
+    expect(behind, SALVO_UNSENT_EARLIER_FAILED, SALVO_STORED_NO, 0);
+    f.route.epoch = 3;
+    salvo_lane_port_publish(&f.lane.port, &f.route);
+    turns(3);
+    assert_true(any_request(&r));
+    assert_int_equal(r.cookie, other);
+    answer(&r, 0);
+    turns(2);
+    expect(other, SALVO_OK, SALVO_STORED_YES, 1);
+}
+
+/* The failures come in order; who commits each again as it is polled has them stored in order. */
+static void failed_messages_may_be_submitted_again_one_by_one(void **state)
+{
+    static struct request r;
+    struct salvo_submitter *s = &f.submitters[0];
+    const struct salvo_result_slot *result;
+    uint32_t first = 0, again[4], n = 0;
+
+    (void)state;
+    f.conf.batch.mode = SALVO_BATCH_MODE_NATURAL;
+    f.conf.tries_max = 1;
+    start();
+    for (int i = 0; i < 4; i++) { /* two in a frame, one behind it, one in the ring */
+        uint32_t cookie = submit_shard(0, 8);
+
+        first = i == 0 ? cookie : first;
+        if (i == 1 || i == 2)
+            turns(2);
+        if (i == 2) {
+            assert_true(any_request(&r));
+            assert_int_equal(r.cookie, first);
+            answer(&r, SALVO_RESPONSE_SYSTEM_ERROR);
+        }
+    }
+    salvo_lane_do_work(&f.lane);
+    while ((result = salvo_submitter_result(s)) != NULL) {
+        assert_int_equal(result->cookie, first + n);
+        assert_int_not_equal(result->stored, SALVO_STORED_YES);
+        f.got[result->cookie].count++;
+        again[n++] = submit_shard(0, 8);
+        salvo_submitter_result_done(s, result);
+        salvo_submitter_results_release(s);
+        salvo_lane_do_work(&f.lane);
+    }
+    assert_int_equal(n, 4);
+    n = 0;
+    turns(2);
+    while (any_request(&r)) {
+        assert_int_equal(r.cookie, again[n]);
+        while (n < 4 && again[n] < r.cookie + (r.fields.batch ? 4 : 1))
+            n++;
+        answer(&r, 0);
+        turns(2);
+    }
+    for (int i = 0; i < 4; i++)
+        expect(again[i], SALVO_OK, SALVO_STORED_YES, 1);
+}
+
 /* A slow queue's line may not use up what every other queue needs. */
 static void a_long_line_does_not_stop_the_others(void **state)
 {
@@ -1199,6 +1353,10 @@ int main(void)
         LANE_TEST(a_batch_that_cannot_go_lets_the_lane_sleep),
         LANE_TEST(ordered_messages_go_one_at_a_time),
         LANE_TEST(a_failed_shard_fails_alone),
+        LANE_TEST(a_failure_holds_for_what_is_in_the_ring_until_it_is_polled),
+        LANE_TEST(a_failure_before_the_first_byte_holds_too),
+        LANE_TEST(a_failure_holds_for_what_came_after_the_route_was_lost),
+        LANE_TEST(failed_messages_may_be_submitted_again_one_by_one),
         LANE_TEST(a_long_line_does_not_stop_the_others),
         LANE_TEST(short_chunks_only_hold_up),
         LANE_TEST(the_drain_gives_every_message_its_result),
