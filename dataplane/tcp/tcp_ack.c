@@ -9,6 +9,7 @@ struct ack_news {
     uint64_t acked;     /* bytes the cumulative ACK moved over */
     uint64_t delivered; /* bytes newly known to have arrived, SACKed ones too */
     int64_t rtt_us;     /* of the last record that was sent once; 0: none */
+    bool rtt_is_rough;  /* in milliseconds, by the echo of a timestamp */
     bool spurious;      /* the original arrived, not what we sent again */
 };
 
@@ -114,11 +115,30 @@ static void ack_advance(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uint
     }
     conn->progress_us = now_us;
     conn->timeouts = 0;
-    if (s->window != 0)
-        conn->rtt.backoff =
-            0; /* RFC 6298 section 5.7 leaves this open; an ACK of new data says enough */
     tcp->neighbours[conn->neighbour].confirmed_us =
         now_us; /* RFC 4861 section 7.3.1: forward progress */
+}
+
+/* A round trip ends the backoff, an ACK alone does not (RFC 6298 section 5): when round trips have
+ * grown beyond the timeout, each segment is sent twice, none is measured (Karn), and a timeout that
+ * fell back would stay too short for ever. The echo of a timestamp tells the two transmissions
+ * apart (RFC 7323 section 4.1). */
+static void ack_round_trip(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
+                           const struct tcp_arrival *arrival, int64_t now_us, struct ack_news *news)
+{
+    if (news->acked != 0 && news->rtt_us == 0 && conn->timestamps && arrival->has_timestamp) {
+        int32_t ticks = (int32_t)(tcp_timestamp(conn, now_us) - arrival->timestamp_echo);
+
+        if (ticks < 0 || ticks > tcp->config.rto_max_us / 1000)
+            return; /* no echo of ours */
+        news->rtt_us = SALVO_MAX(ticks, 1) * INT64_C(1000);
+        news->rtt_is_rough = true;
+    }
+    if (news->rtt_us == 0)
+        return;
+    salvo_tcp_rtt_sample(tcp, conn, news->rtt_us, !news->rtt_is_rough, now_us);
+    if (conn->send.window != 0)
+        conn->rtt.backoff = 0;
 }
 
 /* RFC 8985 section 7.4: what the ACK says of the tail loss probe. */
@@ -273,8 +293,7 @@ static void ack_take(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
         ack_duplicate(tcp, conn, now_us, &news);
     if (conn->send.window == 0 && news.acked == 0)
         conn->progress_us = now_us; /* RFC 9293 section 3.8.6.1: it answers, so it lives */
-    if (news.rtt_us != 0)
-        salvo_tcp_rtt_sample(tcp, conn, news.rtt_us, now_us);
+    ack_round_trip(tcp, conn, arrival, now_us, &news);
     ack_probe(tcp, conn, ack, now_us);
     int64_t late_us = conn->sack ? salvo_tcp_rack_detect(tcp, conn, now_us) : 0;
     ack_recovery(tcp, conn, ack, now_us, &news);

@@ -452,8 +452,9 @@ void salvo_tcp_timer_rearm(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, i
 /* RACK's timer, or the timeout if that comes first. */
 void salvo_tcp_timer_reorder(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t at_us,
                              int64_t now_us);
+/* `exact`: not rounded to ticks of a timestamp, so that RACK can use it. */
 void salvo_tcp_rtt_sample(const struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t rtt_us,
-                          int64_t now_us);
+                          bool exact, int64_t now_us);
 int64_t salvo_tcp_rto_us(const struct salvo_tcp *tcp, const struct salvo_tcp_conn *conn);
 
 /* tcp_cc.c: congestion control */

@@ -137,7 +137,7 @@ static void synack_in(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
     conn->syn_wanted = false;
     conn->progress_us = conn->heard_us = now_us;
     if (!syn_lost) /* Karn, RFC 6298 section 3 */
-        salvo_tcp_rtt_sample(tcp, conn, now_us - conn->sent_us, now_us);
+        salvo_tcp_rtt_sample(tcp, conn, now_us - conn->sent_us, true, now_us);
     else /* RFC 6298 section 5.7 */
         conn->rtt.rto_us =
             SALVO_MIN(SALVO_MAX(conn->rtt.rto_us, INT64_C(3000000)), tcp->config.rto_max_us);

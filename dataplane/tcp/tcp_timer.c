@@ -95,7 +95,7 @@ int64_t salvo_tcp_rto_us(const struct salvo_tcp *tcp, const struct salvo_tcp_con
 
 /* RFC 6298 section 2, on the microsecond clock: G is 1, far below the minimum. */
 void salvo_tcp_rtt_sample(const struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t rtt_us,
-                          int64_t now_us)
+                          bool exact, int64_t now_us)
 {
     struct tcp_rtt *t = &conn->rtt;
 
@@ -114,6 +114,8 @@ void salvo_tcp_rtt_sample(const struct salvo_tcp *tcp, struct salvo_tcp_conn *co
 
     /* The least of the last 10 s or so, for RACK's reordering window (RFC 8985 section 6.2 step 1).
      */
+    if (!exact)
+        return;
     if (t->min_us == 0 || rtt_us <= t->min_us || now_us - t->min_taken_us > INT64_C(10000000)) {
         t->min_us = rtt_us;
         t->min_taken_us = now_us;
