@@ -71,6 +71,19 @@ static void check_not_stuck(const struct salvo_tcp_conn *conn)
         salvo_assert(conn->wake_us <= conn->timer_us);
 }
 
+void tcp_first_numbers(void *memory, const struct salvo_tcp_config *config,
+                       const struct salvo_tcp_target *target, uint32_t *ret_isn,
+                       uint32_t *ret_timestamp)
+{
+    struct salvo_tcp *tcp = salvo_tcp_init(memory, config);
+    uint64_t handle = 0;
+
+    salvo_assert(salvo_tcp_open(tcp, target, 0, &handle) == SALVO_TCP_OPEN_OK);
+    const struct salvo_tcp_conn *conn = &tcp->conns[(uint32_t)handle];
+    *ret_isn = (uint32_t)conn->send.iss;
+    *ret_timestamp = tcp_timestamp(conn, 0);
+}
+
 void tcp_check(const struct salvo_tcp *tcp)
 {
     uint32_t live = 0;

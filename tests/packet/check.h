@@ -5,3 +5,9 @@
 #include "dataplane/tcp/tcp_conn.h"
 
 void tcp_check(const struct salvo_tcp *tcp);
+
+/* What a new machine gives `target` at time 0: the ISN then moves by one every 4 us, the timestamp
+ * every millisecond. So a test finds the time at which they wrap. */
+void tcp_first_numbers(void *memory, const struct salvo_tcp_config *config,
+                       const struct salvo_tcp_target *target, uint32_t *ret_isn,
+                       uint32_t *ret_timestamp);

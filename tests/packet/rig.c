@@ -7,7 +7,7 @@
 #include <string.h>
 
 struct rig rig;
-jmp_buf rig_failed;
+sigjmp_buf rig_failed;
 const uint8_t rig_peer_mac[6] = {2, 0, 0, 0, 0, 2};
 const uint8_t rig_our_mac[6] = {2, 0, 0, 0, 0, 1};
 uint8_t rig_stream[STREAM_SIZE];
@@ -21,7 +21,7 @@ _Noreturn void rig_fail(const char *format, ...)
     vfprintf(stderr, format, arguments);
     fprintf(stderr, " (at %lld us)\n", (long long)rig.now_us);
     va_end(arguments);
-    longjmp(rig_failed, 1);
+    siglongjmp(rig_failed, 1);
 }
 
 void rig_address(uint8_t bytes[16], uint8_t last)

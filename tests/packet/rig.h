@@ -41,6 +41,8 @@ struct rig {
     struct peer peers[CONNS_MAX];
     int current, peer_count;
     uint32_t peer_isn, peer_timestamp;
+    uint32_t isn; /* that the first connection shall have, if isn_given */
+    bool isn_given;
     bool six, arp_manual;
     struct noted packets[PACKETS_MAX];
     int packet_head, packet_tail;
@@ -52,7 +54,7 @@ struct rig {
 extern struct rig rig;
 extern uint8_t rig_stream[STREAM_SIZE]; /* byte n of every stream, both ways, is rig_stream[n] */
 extern const uint8_t rig_peer_mac[6], rig_our_mac[6];
-extern jmp_buf rig_failed;
+extern sigjmp_buf rig_failed;
 
 /* Ends the script with its place and this text. */
 _Noreturn void rig_fail(const char *format, ...) SALVO_PRINTF(1, 2);

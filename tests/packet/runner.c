@@ -7,6 +7,7 @@
 #include "tests/packet/rig.h"
 
 #include <ctype.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -364,6 +365,12 @@ static void do_open(char **words, int count)
     rig_address(bytes, last);
     target.address = rig.six ? salvo_ip6_address(bytes)
                              : salvo_ip4_address(bytes[0], bytes[1], bytes[2], bytes[3]);
+    if (rig.isn_given && rig.peer_count == 0) { /* the clock's part of the ISN: RFC 6528 */
+        uint32_t isn, timestamp;
+        tcp_first_numbers(rig.memory, &rig.config, &target, &isn, &timestamp);
+        rig.now_us = (int64_t)(rig.isn - isn) * 4;
+        rig.tcp = salvo_tcp_init(rig.memory, &rig.config);
+    }
     uint64_t handle = 0;
     enum salvo_tcp_open_result r = salvo_tcp_open(rig.tcp, &target, rig.now_us, &handle);
     if (r != wanted)
@@ -566,10 +573,8 @@ static bool config_special(const char *name, const char *value)
     } else if (strcmp(name, "clock") == 0) {
         rig.now_us = parse_time(value);
     } else if (strcmp(name, "isn") == 0) {
-        /* Moves the clock part of the ISN, RFC 6528, so that ours comes out near what the script
-         * wants. */
-        rig.now_us = (int64_t)parse_number(value) * 4;
-        memset(c->key, 0, sizeof(c->key));
+        rig.isn = parse_number(value);
+        rig.isn_given = true;
     } else if (strcmp(name, "congestion") == 0) {
         c->congestion = strcmp(value, "newreno") == 0 ? SALVO_TCP_NEWRENO : SALVO_TCP_CUBIC;
     } else if (strcmp(name, "ports") == 0 && strcmp(value, "even") == 0) {
@@ -806,7 +811,7 @@ static bool run_script(const char *path)
         fprintf(stderr, "%s: cannot be opened\n", path);
         return false;
     }
-    if (setjmp(rig_failed) == 0) {
+    if (sigsetjmp(rig_failed, 1) == 0) {
         while (fgets(text, sizeof(text), file) != NULL) {
             rig.line++;
             run_line(text);
@@ -819,10 +824,17 @@ static bool run_script(const char *path)
     return good;
 }
 
+/* An assertion fails its script alone. */
+static void on_abort(int signal_number)
+{
+    rig_fail("the assertion above");
+}
+
 int main(int argc, char **argv)
 {
     int passed = 0, count = 0;
 
+    signal(SIGABRT, on_abort);
     for (uint32_t i = 0, x = 12345; i < STREAM_SIZE; i++)
         rig_stream[i] = (uint8_t)((x = x * 1664525 + 1013904223) >> 24);
     printf("1..%d\n", argc - 1); /* TAP */
