@@ -55,6 +55,7 @@ static void take_ack(struct tcp_peer *peer, const struct wire_segment *s, int64_
         if (s->ack == peer->config.isn)
             return;
         peer->syn_acked = true;
+        peer->resend_us = 0;
     }
     if (acked > peer->sent_max + (peer->fin_sent ? 1 : 0)) {
         peer->wrong = "acknowledges what was not sent";
@@ -84,8 +85,10 @@ static void take_bytes(struct tcp_peer *peer, const struct wire_segment *s, uint
             peer->wrong = "sends a wrong byte";
             return;
         }
-        if (offset < peer->next || offset >= edge || offset >= TCP_PEER_STREAM_MAX)
+        if (offset < peer->next || offset >= edge || offset >= TCP_PEER_STREAM_MAX) {
+            peer->bytes_refused += offset >= edge;
             continue;
+        }
         peer->have[offset] = 1;
         peer->highest = SALVO_MAX(peer->highest, offset + 1);
     }
@@ -201,6 +204,7 @@ static uint32_t ack_number(struct tcp_peer *peer)
               (uint32_t)salvo_random_below(peer->config.random, ack - peer->ack_told);
         peer->segments_unacked = 1;
         peer->ack_due_us = 1; /* the rest soon */
+        peer->acks_split++;
     }
     peer->ack_told = SALVO_MAX(peer->ack_told, ack);
     return peer->irs + 1 + peer->ack_told;
@@ -215,7 +219,7 @@ static void fill(struct tcp_peer *peer, struct wire_segment *s, int64_t now_us)
     s->ack = ack_number(peer);
     s->window = (uint16_t)window(peer);
     s->has_timestamp = peer->timestamps;
-    s->timestamp = peer->config.timestamp_0 + (uint32_t)(now_us / 1000);
+    s->timestamp = peer->config.timestamp_0 + (uint32_t)((now_us - peer->config.start_us) / 1000);
     s->echo = peer->timestamp_recent;
     if (s->size == 0 && !(s->flags & WIRE_SYN))
         fill_sack(peer, s);
@@ -230,6 +234,7 @@ static bool output_synack(struct tcp_peer *peer, int64_t now_us, struct wire_seg
     fill(peer, s, now_us);
     s->ack = peer->irs + 1;
     s->window = (uint16_t)SALVO_MIN(peer->buffer_now, 65535u);
+    peer->resend_us = now_us + peer->resend_wait_us;
     s->mss = peer->config.mss;
     s->shift = peer->config.shift;
     s->sack_permitted = peer->sack;
@@ -301,24 +306,32 @@ void tcp_peer_tick(struct tcp_peer *peer, int64_t now_us)
         peer->sent = peer->una; /* go back N; the FIN goes again too, when resend_us is 0 */
         peer->resend_us = 0;
         peer->probe_due = true;
+        peer->ack_now |= !peer->syn_acked; /* the SYN-ACK */
         peer->resend_wait_us = SALVO_MIN(peer->resend_wait_us * 2, INT64_C(2000000));
     }
-    if (peer->una == peer->config.send_total && (peer->fin_acked || !peer->fin_sent))
+    if (peer->syn_acked && peer->una == peer->config.send_total &&
+        (peer->fin_acked || !peer->fin_sent))
         peer->resend_us = 0;
 }
 
-void tcp_peer_read(struct tcp_peer *peer, uint32_t size)
+void tcp_peer_read(struct tcp_peer *peer, uint32_t size, int64_t now_us)
 {
     uint32_t taken = SALVO_MIN(size, peer->next - peer->read);
-    uint32_t buffer = peer->buffer_now;
+    uint32_t buffer = peer->buffer_now, edge = peer->read + buffer;
 
     peer->read += taken;
     if (peer->config.shrinks && salvo_random_chance(peer->config.random, 1, 8))
         peer->buffer_now =
             peer->config.buffer_size / (1 + (uint32_t)salvo_random_below(peer->config.random, 4));
-    if (peer->config.reneges && salvo_random_chance(peer->config.random, 1, 40)) {
-        for (uint32_t i = peer->next; i < peer->highest; i++)
+    peer->shrunk += peer->read + peer->buffer_now < edge;
+    if (peer->config.reneges && now_us >= peer->renege_due_us &&
+        salvo_random_chance(peer->config.random, 1, 40)) {
+        peer->renege_due_us = now_us + 50000;
+        for (uint32_t i = peer->next; i < peer->highest; i++) {
+            peer->bytes_refused += peer->have[i];
             peer->have[i] = 0;
+        }
+        peer->reneged += peer->highest != peer->next;
         peer->highest = peer->next;
     }
     /* A window update with every read, as eager peers send them: they look like duplicate ACKs. */

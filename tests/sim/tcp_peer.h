@@ -14,7 +14,8 @@
 
 struct tcp_peer_config {
     uint32_t isn;
-    uint32_t timestamp_0;
+    uint32_t timestamp_0; /* at start_us */
+    int64_t start_us;
     uint16_t mss;
     int shift; /* -1: no window scaling */
     bool sack, timestamps;
@@ -48,7 +49,10 @@ struct tcp_peer {
     uint32_t mss_theirs;
     int64_t resend_us, resend_wait_us;
     bool syn_acked, fin_sent, fin_acked, probe_due;
-    const char *wrong; /* what the client did wrong, NULL when nothing */
+    const char *wrong;                    /* what the client did wrong, NULL when nothing */
+    int64_t renege_due_us;                /* not before */
+    uint32_t shrunk, reneged, acks_split; /* how often a vice was lived out */
+    uint64_t bytes_refused;               /* beyond the window, or thrown away again */
 };
 
 /* Byte `offset` of a stream; side 0 is the client's. */
@@ -62,5 +66,5 @@ bool tcp_peer_output(struct tcp_peer *peer, int64_t now_us, struct wire_segment 
 int64_t tcp_peer_deadline_us(const struct tcp_peer *peer);
 void tcp_peer_tick(struct tcp_peer *peer, int64_t now_us);
 /* The application takes bytes out of the buffer. */
-void tcp_peer_read(struct tcp_peer *peer, uint32_t size);
+void tcp_peer_read(struct tcp_peer *peer, uint32_t size, int64_t now_us);
 bool tcp_peer_done(const struct tcp_peer *peer);
