@@ -129,6 +129,12 @@ def with_java(job):
     return with_program(job) and job.command(["tests/e2e/setup"], limit_s=SCRIPT_LIMIT)
 
 
+def with_dpdk(job):
+    """A build that has DPDK in it, or none."""
+    job.command(["deploy/install", "dpdk"], quiet=True)
+    return build(job, "build-dpdk", "gcc", ("--buildtype=release", "-Ddpdk=enabled"))
+
+
 E2E_ENVIRONMENT = {"SALVO_BIN": "build-gcc/salvo"}
 
 STAGES = (
@@ -152,6 +158,9 @@ STAGES = (
                 ("--buildtype=debug", "-Dalloc_check=true"), slower=3),
     script_stage("sim", "1,000 seeds of the whole sender in virtual time",
                  ["tests/sim/run", "build-gcc"], needs="tests/sim/run", before=with_program),
+    script_stage("dpdk", "DPDK and salvo's own TCP against this host's kernel, virtual devices",
+                 ["tests/dpdk/run", "build-dpdk"], needs="tests/dpdk/run", before=with_dpdk,
+                 environment={"CMOCKA_MESSAGE_OUTPUT": "TAP"}, count=tap),
     script_stage("planted", "each bug planted in the sender is caught by its simulation",
                  ["tests/planted/run", "sender"], needs="tests/planted/run", limit_s=3600),
     script_stage("planted-tcp", "each bug planted in dataplane/tcp is caught by its tests",

@@ -27,11 +27,22 @@ void fixture_init(struct net_fixture *f, const struct net_backend *backend)
     salvo_net_conf_default(&f->conf, salvo_clock_system());
 }
 
+in_addr_t fixture_address(const struct net_fixture *f)
+{
+    return f->backend->address == NULL ? htonl(INADDR_LOOPBACK) : f->backend->address();
+}
+
 int fixture_open_net(struct net_fixture *f, uint32_t host, struct salvo_net **ret_net)
 {
     struct salvo_net *inner;
-    int r = f->backend->kind == NET_SIM ? salvo_net_sim_open(f->world, host, &f->conf, &inner)
-                                        : f->backend->open(&f->conf, &inner);
+    int r;
+
+    if (f->backend->kind == NET_SIM)
+        r = salvo_net_sim_open(f->world, host, &f->conf, &inner);
+    else if (host == NET_CLIENT_HOST && f->backend->open_client != NULL)
+        r = f->backend->open_client(&f->conf, &inner);
+    else
+        r = f->backend->open(&f->conf, &inner);
 
     if (r == 0 && f->backend->filtered)
         return salvo_net_filter_open(inner, &f->conf, salvo_random_next(&f->random), ret_net);
@@ -50,7 +61,7 @@ void fixture_open(struct net_fixture *f)
     assert_int_equal(fixture_open_net(f, NET_CLIENT_HOST, &f->client.net), 0);
     assert_int_equal(fixture_open_net(f, NET_SERVER_HOST, &f->server.net), 0);
     f->endpoint = (struct salvo_endpoint){
-        .v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
+        .v4 = {.sin_family = AF_INET, .sin_addr.s_addr = fixture_address(f)}};
     assert_int_equal(salvo_net_listen(f->server.net, &f->endpoint, 77), 0);
     assert_int_not_equal(f->endpoint.v4.sin_port, 0);
 }

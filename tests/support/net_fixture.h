@@ -19,6 +19,9 @@ struct net_backend {
     enum net_backend_kind kind;
     int (*open)(const struct salvo_net_conf *conf, struct salvo_net **ret_net); /* NET_KERNEL */
     bool filtered;
+    /* The client's, when it is another: it opens connections only. */
+    int (*open_client)(const struct salvo_net_conf *conf, struct salvo_net **ret_net);
+    uint32_t (*address)(void); /* of the server, network byte order; NULL: loopback */
 };
 
 /* Bytes on their way out of a link; byte i of the stream is fixture_byte(seed, i). */
@@ -78,6 +81,7 @@ uint8_t fixture_byte(uint64_t seed, uint64_t offset);
 void fixture_init(struct net_fixture *f, const struct net_backend *backend);
 void fixture_open(struct net_fixture *f); /* with f->conf and f->sim as they are now; listens */
 void fixture_close(struct net_fixture *f);
+in_addr_t fixture_address(const struct net_fixture *f); /* where the server listens */
 int fixture_open_net(struct net_fixture *f, uint32_t host, struct salvo_net **ret_net);
 
 /* Both sides, or one, take their events and send what they may; sleeps when there is nothing. */

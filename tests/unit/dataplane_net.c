@@ -2,6 +2,7 @@
  *
  * The contract itself (order of events, RELEASED against taken, untouched memory) is checked event
  * by event in tests/support/net_fixture.c; the cases here bring about what it speaks of. */
+#include "tests/support/net_dpdk.h"
 #include "tests/support/net_fixture.h"
 
 #include <arpa/inet.h>
@@ -61,13 +62,14 @@ static void nobody_listening_is_refused(void **state)
 }
 
 /* A kernel listener whose backlog is full drops further SYNs. Returns the descriptors to close. */
-static unsigned black_hole(struct salvo_endpoint *ret_at, int *ret_fds, unsigned fds_max)
+static unsigned black_hole(const struct net_fixture *f, struct salvo_endpoint *ret_at, int *ret_fds,
+                           unsigned fds_max)
 {
     socklen_t size = sizeof(ret_at->v4);
     unsigned count = 0;
 
     *ret_at = (struct salvo_endpoint){
-        .v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
+        .v4 = {.sin_family = AF_INET, .sin_addr.s_addr = fixture_address(f)}};
     ret_fds[count++] = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(bind(ret_fds[0], &ret_at->any, size), 0);
     assert_int_equal(listen(ret_fds[0], 0), 0);
@@ -99,7 +101,7 @@ static void silence_is_a_timeout(void **state)
     if (f->backend->kind == NET_SIM)
         salvo_sim_host_down(f->world, NET_SERVER_HOST, true, true);
     else
-        fds_count = black_hole(&hole, fds, SALVO_ARRAY_LENGTH(fds));
+        fds_count = black_hole(f, &hole, fds, SALVO_ARRAY_LENGTH(fds));
     started_ns = salvo_clock_mono_ns(f->clock);
     link = fixture_connect_start(f, &hole, 30 * SALVO_NS_PER_MS);
     FIXTURE_TURN_UNTIL(f, f->client.ends[link].gone);
@@ -673,7 +675,7 @@ static void a_disabled_net_is_its_first_callers(void **state)
     assert_int_equal(fixture_open_net(f, NET_CLIENT_HOST, &f->client.net), 0);
     assert_int_equal(fixture_open_net(f, NET_SERVER_HOST, &f->server.net), 0);
     f->endpoint = (struct salvo_endpoint){
-        .v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
+        .v4 = {.sin_family = AF_INET, .sin_addr.s_addr = fixture_address(f)}};
     salvo_net_wake(f->client.net); /* by anyone, and nobody's first call */
     assert_int_equal(pthread_create(&thread, NULL, echo_on_this_thread, f), 0);
     assert_int_equal(pthread_join(thread, NULL), 0);
@@ -764,6 +766,15 @@ static const struct net_backend backends[] = {
     {.name = "filter over epoll", .open = salvo_net_epoll_open, .filtered = true},
     {.name = "filter over uring", .open = salvo_net_uring_open, .filtered = true},
     {.name = "filter over sim", .kind = NET_SIM, .filtered = true},
+    {.name = "dpdk",
+     .open = salvo_net_epoll_open,
+     .open_client = test_dpdk_open,
+     .address = test_dpdk_peer},
+    {.name = "filter over dpdk",
+     .open = salvo_net_epoll_open,
+     .open_client = test_dpdk_open,
+     .address = test_dpdk_peer,
+     .filtered = true},
 };
 
 /* NULL, or why the backend cannot run on this host. */
@@ -776,7 +787,7 @@ static const char *backend_absent(const struct net_backend *backend)
     if (backend->kind == NET_SIM)
         return NULL;
     salvo_net_conf_default(&conf, salvo_clock_system());
-    r = backend->open(&conf, &net);
+    r = (backend->open_client != NULL ? backend->open_client : backend->open)(&conf, &net);
     if (r != 0)
         return strerror(-r);
     salvo_net_destroy(net);
@@ -788,7 +799,7 @@ static void skipped(void **state)
     skip();
 }
 
-/* One name, to run a part: dataplane_net uring */
+/* A part of a name, and one of a case's, to run some: dataplane_net uring silence */
 int main(int argc, char **argv)
 {
     int failed = 0;
@@ -800,8 +811,10 @@ int main(int argc, char **argv)
         const char *absent;
         size_t count = 0;
 
-        if (argc > 1 && strcmp(argv[1], backend->name) != 0)
+        if (argc > 1 && strstr(backend->name, argv[1]) == NULL)
             continue;
+        if (backend->open_client != NULL && !test_dpdk_there())
+            continue; /* tests/dpdk/run makes a device for these */
         absent = backend_absent(backend);
         if (absent != NULL)
             print_message("%s: skipped, because: %s\n", backend->name, absent);
@@ -818,5 +831,6 @@ int main(int argc, char **argv)
         }
         failed += _cmocka_run_group_tests(backend->name, tests, count, NULL, NULL);
     }
+    test_dpdk_end();
     return failed;
 }

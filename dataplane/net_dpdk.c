@@ -1,0 +1,432 @@
+/* The environment and the port: see net_dpdk.h.
+ *
+ * The EAL wants to own a process: it pins its caller, starts a thread for each CPU, writes to
+ * standard error and the system's log. It gets one logical core that is all of our CPUs, its caller
+ * has its CPUs and signals back when it returns, and its lines go to the sender's log. It cannot be
+ * started twice, so it is never stopped; with memory that has no name (--in-memory) nothing is left
+ * of it when the process ends. */
+#include "dataplane/net_dpdk_internal.h"
+
+#include "base/assert.h"
+#include "base/error.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <rte_dev.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_log.h>
+
+#define EAL_ARGUMENTS_MAX 32
+#define EAL_TEXT_MAX      1024
+/* 1,024 descriptors each way where the device says nothing better: half a millisecond at 2 Mpps. */
+#define PORT_DESCRIPTORS 1024
+/* 4,096: net_af_xdp takes as many at once for its fill ring, whatever it was asked for. */
+#define POOL_SPARE 4096
+
+enum eal_state { EAL_NEVER, EAL_STARTING, EAL_RUNS, EAL_FAILED };
+
+/* The one thing that is the process's and not a sender's, because DPDK's own state is. */
+static struct {
+    _Atomic uint32_t state; /* enum eal_state; the one who makes it STARTING goes on */
+    _Atomic(struct salvo_log *) log;
+    char line_last[256]; /* of the log, for errors; starter only */
+} eal;
+
+/* --- log
+ * ----------------------------------------------------------------------------------------- */
+
+static ssize_t eal_log_line(void *cookie, const char *bytes, size_t size)
+{
+    /* Acquire: pairs with the release in eal_log_to. */
+    struct salvo_log *log = atomic_load_explicit(&eal.log, memory_order_acquire);
+    size_t length = size;
+
+    while (length > 0 && (bytes[length - 1] == '\n' || bytes[length - 1] == ' '))
+        length--;
+    if (length == 0)
+        return (ssize_t)size;
+    snprintf(eal.line_last, sizeof(eal.line_last), "%.*s", (int)length, bytes);
+    if (log != NULL)
+        salvo_log_write(
+            log, rte_log_cur_msg_loglevel() <= (int)RTE_LOG_ERR ? SALVO_LOG_WARN : SALVO_LOG_DEBUG,
+            "dpdk: %.*s", (int)length, bytes);
+    return (ssize_t)size;
+}
+
+static void eal_log_to(struct salvo_log *log)
+{
+    /* Release: pairs with the acquire in eal_log_line. */
+    atomic_store_explicit(&eal.log, log, memory_order_release);
+}
+
+static void eal_log_start(void)
+{
+    FILE *stream = fopencookie(NULL, "w", (cookie_io_functions_t){.write = eal_log_line});
+
+    if (stream == NULL)
+        return;
+    setvbuf(stream, NULL, _IOLBF, 0);
+    rte_openlog_stream(stream);
+}
+
+/* --- environment
+ * --------------------------------------------------------------------------------- */
+
+static bool device_is_pci(const char *device)
+{
+    return strncmp(device, "net_", 4) != 0 && strncmp(device, "eth_", 4) != 0 &&
+           strchr(device, ':') != NULL;
+}
+
+static unsigned long long huge_pages_free(void)
+{
+    FILE *file = fopen("/proc/meminfo", "r");
+    unsigned long long count = 0;
+    char line[128];
+
+    if (file == NULL)
+        return 0;
+    while (fgets(line, sizeof(line), file) != NULL)
+        if (strncmp(line, "HugePages_Free:", 15) == 0)
+            count = strtoull(line + 15, NULL, 10);
+    fclose(file);
+    return count;
+}
+
+struct eal_arguments {
+    char text[EAL_TEXT_MAX];
+    size_t used;
+    char *items[EAL_ARGUMENTS_MAX];
+    int count;
+};
+
+/* False when there is no room. */
+static bool argument_put(struct eal_arguments *a, const char *format, ...) SALVO_PRINTF(2, 3);
+
+static bool argument_put(struct eal_arguments *a, const char *format, ...)
+{
+    va_list list;
+    int size;
+
+    va_start(list, format);
+    size = vsnprintf(a->text + a->used, sizeof(a->text) - a->used, format, list);
+    va_end(list);
+    if (size < 0 || (size_t)size >= sizeof(a->text) - a->used || a->count == EAL_ARGUMENTS_MAX - 1)
+        return false;
+    a->items[a->count++] = a->text + a->used;
+    a->used += (size_t)size + 1;
+    return true;
+}
+
+/* "0@(0,2,5)": one logical core that may run wherever we may. */
+static bool argument_put_cores(struct eal_arguments *a)
+{
+    char list[512] = "";
+    size_t used = 0;
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set))
+        return false;
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE && used < sizeof(list) - 8; cpu++)
+        if (CPU_ISSET(cpu, &set))
+            used +=
+                (size_t)snprintf(list + used, sizeof(list) - used, used == 0 ? "%u" : ",%u", cpu);
+    return argument_put(a, "--lcores=0@(%s)", list);
+}
+
+static bool arguments_make(struct eal_arguments *a, const struct salvo_dpdk_conf *conf)
+{
+    bool huge = conf->huge_pages && huge_pages_free() != 0;
+    bool good = argument_put(a, "salvo") && argument_put_cores(a) &&
+                argument_put(a, "--no-telemetry") && argument_put(a, "--no-shconf");
+    const char *at = conf->eal;
+
+    if (huge)
+        good = good && argument_put(a, "--in-memory");
+    else
+        good = good && argument_put(a, "--no-huge") && argument_put(a, "-m") &&
+               argument_put(a, "%u", conf->memory_mb);
+    if (device_is_pci(conf->device))
+        good = good && argument_put(a, "-a") && argument_put(a, "%s", conf->device);
+    else
+        good = good && argument_put(a, "--no-pci");
+    while (good && *at != '\0') {
+        size_t size = strcspn(at, " ");
+
+        if (size != 0)
+            good = argument_put(a, "%.*s", (int)size, at);
+        at += size + strspn(at + size, " ");
+    }
+    return good;
+}
+
+/* rte_eal_init with the caller's CPUs and signals as they were; the EAL's own threads are born with
+ * every signal blocked. */
+static int eal_init(struct eal_arguments *a)
+{
+    sigset_t all, before;
+    cpu_set_t cpus;
+    int r;
+
+    sched_getaffinity(0, sizeof(cpus), &cpus);
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before); /* of this thread, as Linux has it */
+    r = rte_eal_init(a->count, a->items) < 0 ? -rte_errno : 0;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    sched_setaffinity(0, sizeof(cpus), &cpus);
+    return r;
+}
+
+static int eal_error(const struct salvo_dpdk_conf *conf, int code, char *ret_error,
+                     size_t error_size)
+{
+    const char *help = "dpdk_eal holds an argument it does not take, or memory is short";
+
+    if (geteuid() != 0)
+        help =
+            "DPDK needs root, or the capabilities and device permissions that docs/DPDK.md names";
+    else if (device_is_pci(conf->device) && huge_pages_free() == 0)
+        help = "a NIC needs huge pages: sysctl vm.nr_hugepages=128";
+    snprintf(ret_error, error_size, "DPDK did not start (%s; its last words: %s): %s",
+             strerror(code < 0 ? -code : EINVAL), eal.line_last, help);
+    return salvo_raise(code < 0 ? code : -EINVAL);
+}
+
+static int eal_start(const struct salvo_dpdk_conf *conf, char *ret_error, size_t error_size)
+{
+    static struct eal_arguments arguments; /* the EAL keeps pointers into it */
+    uint32_t never = EAL_NEVER;
+    int r;
+
+    if (!atomic_compare_exchange_strong_explicit(&eal.state, &never, EAL_STARTING,
+                                                 memory_order_acq_rel, memory_order_acquire)) {
+        if (never == EAL_RUNS)
+            return 0;
+        snprintf(ret_error, error_size,
+                 never == EAL_STARTING ? "DPDK is being started by another sender: try again"
+                                       : "DPDK did not start before, and a process can try once");
+        return salvo_raise(never == EAL_STARTING ? -EAGAIN : -EALREADY);
+    }
+    eal_log_start();
+    rte_log_set_global_level(RTE_LOG_NOTICE);
+    r = arguments_make(&arguments, conf) ? eal_init(&arguments) : -E2BIG;
+    /* Release: pairs with the acquire of the exchange above. */
+    atomic_store_explicit(&eal.state, r == 0 ? EAL_RUNS : EAL_FAILED, memory_order_release);
+    return r == 0 ? 0 : eal_error(conf, r, ret_error, error_size);
+}
+
+/* --- port
+ * ---------------------------------------------------------------------------------------- */
+
+static int port_error(const struct salvo_dpdk_port *port, int code, const char *what,
+                      const char *help, char *ret_error, size_t error_size)
+{
+    snprintf(ret_error, error_size, "dpdk_device %s: %s (%s%s%s): %s", port->name, what,
+             strerror(code < 0 ? -code : code), eal.line_last[0] != '\0' ? "; DPDK says: " : "",
+             eal.line_last, help);
+    return salvo_raise(code < 0 ? code : -code);
+}
+
+static int port_probe(struct salvo_dpdk_port *port, char *ret_error, size_t error_size)
+{
+    bool pci = device_is_pci(port->conf.device);
+    int r = 0;
+
+    if (rte_eth_dev_get_port_by_name(port->name, &port->id) == 0) {
+        if (!pci) {
+            snprintf(ret_error, error_size,
+                     "dpdk_device %s is in use by another sender of this process: give it another "
+                     "name, as in net_tap1",
+                     port->name);
+            return salvo_raise(-EBUSY);
+        }
+        return 0; /* found when the environment started */
+    }
+    r = rte_dev_probe(port->conf.device);
+    if (r == 0)
+        r = rte_eth_dev_get_port_by_name(port->name, &port->id);
+    if (r != 0)
+        return port_error(port, r, "no such device, or it cannot be used",
+                          pci ? "see dpdk-devbind.py --status; most NICs must be bound to vfio-pci "
+                                "(docs/DPDK.md)"
+                              : "the name begins with a driver and its arguments follow, as in "
+                                "net_af_packet0,iface=eth1; the interface must exist, and its "
+                                "driver be installed (deploy/install dpdk)",
+                          ret_error, error_size);
+    port->probed = true;
+    return 0;
+}
+
+static int port_configure(struct salvo_dpdk_port *port, char *ret_error, size_t error_size)
+{
+    struct rte_eth_conf conf = {0};
+    uint64_t wanted = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+    uint16_t queues = (uint16_t)port->conf.queues;
+    int r = rte_eth_dev_info_get(port->id, &port->info);
+
+    if (r != 0)
+        return port_error(port, r, "says nothing of itself", "try another driver", ret_error,
+                          error_size);
+    if (queues > port->info.max_rx_queues || queues > port->info.max_tx_queues) {
+        snprintf(ret_error, error_size,
+                 "lanes is %u, but dpdk_device %s has %u queue pairs: lower lanes, or give the "
+                 "device more (qpairs=N of net_af_packet)",
+                 port->conf.queues, port->name,
+                 SALVO_MIN(port->info.max_rx_queues, port->info.max_tx_queues));
+        return salvo_raise(-EINVAL);
+    }
+    if ((port->info.tx_offload_capa & wanted) == wanted)
+        conf.txmode.offloads = wanted;
+    conf.rxmode.offloads =
+        (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM) & port->info.rx_offload_capa;
+    conf.rxmode.mtu = port->conf.mtu;
+    port->transmit_offloads = conf.txmode.offloads;
+    r = rte_eth_dev_configure(port->id, queues, queues, &conf);
+    if (r != 0)
+        return port_error(port, r, "does not take this configuration",
+                          "dpdk_mtu may be too large for it", ret_error, error_size);
+    port->configured = true;
+    return 0;
+}
+
+static int queue_pool(struct dpdk_queue *queue, uint16_t index, uint16_t receive_count,
+                      uint16_t transmit_count)
+{
+    struct salvo_dpdk_port *port = queue->port;
+    /* 22: Ethernet header, and two VLAN tags that some devices count. */
+    unsigned room = SALVO_MAX(port->conf.mtu + 22u, 2048u) + RTE_PKTMBUF_HEADROOM;
+    int socket = rte_eth_dev_socket_id(port->id);
+    char name[RTE_MEMPOOL_NAMESIZE];
+
+    snprintf(name, sizeof(name), "salvo-%u-%u", port->id, index);
+    queue->pool = rte_pktmbuf_pool_create_by_ops(
+        name, receive_count + transmit_count + DPDK_OUT_MAX + POOL_SPARE, 0, 0, (uint16_t)room,
+        socket < 0 ? SOCKET_ID_ANY : socket, "ring_sp_sc");
+    queue->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (queue->pool == NULL)
+        return salvo_raise(-ENOMEM);
+    return queue->wake_fd < 0 ? salvo_raise(-errno) : 0;
+}
+
+static int port_queues(struct salvo_dpdk_port *port, char *ret_error, size_t error_size)
+{
+    uint16_t receive_count = PORT_DESCRIPTORS, transmit_count = PORT_DESCRIPTORS;
+    int socket = rte_eth_dev_socket_id(port->id);
+    int r = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &receive_count, &transmit_count);
+
+    if (r != 0 && r != -ENOTSUP)
+        return port_error(port, r, "has no queues", "try another driver", ret_error, error_size);
+    for (uint16_t i = 0; i < port->conf.queues; i++) {
+        struct rte_eth_txconf transmit = port->info.default_txconf;
+        struct dpdk_queue *queue = &port->queues[i];
+
+        queue->port = port;
+        r = queue_pool(queue, i, receive_count, transmit_count);
+        if (r != 0)
+            return port_error(port, r, "no memory for its packets",
+                              "raise dpdk_memory_mb, or the number of huge pages", ret_error,
+                              error_size);
+        transmit.offloads = port->transmit_offloads;
+        r = rte_eth_rx_queue_setup(port->id, i, receive_count, (unsigned)socket, NULL, queue->pool);
+        if (r == 0)
+            r = rte_eth_tx_queue_setup(port->id, i, transmit_count, (unsigned)socket, &transmit);
+        if (r != 0)
+            return port_error(port, r, "a queue cannot be set up",
+                              "its arguments may be too small for the MTU (framesz of "
+                              "net_af_packet; net_af_xdp takes 3,498 bytes at most)",
+                              ret_error, error_size);
+    }
+    return 0;
+}
+
+static int port_start(struct salvo_dpdk_port *port, char *ret_error, size_t error_size)
+{
+    struct salvo_device_caps caps = {.mtu = port->conf.mtu,
+                                     .checksum = port->transmit_offloads != 0};
+    struct rte_ether_addr mac;
+    int r = rte_eth_dev_start(port->id);
+
+    if (r == 0) {
+        port->started = true;
+        r = rte_eth_macaddr_get(port->id, &mac);
+    }
+    if (r != 0)
+        return port_error(port, r, "does not start", "see what DPDK says, with log_level=debug",
+                          ret_error, error_size);
+    memcpy(caps.mac, mac.addr_bytes, sizeof(caps.mac));
+    for (uint16_t i = 0; i < port->conf.queues; i++)
+        dpdk_queue_init(&port->queues[i], port, i, &caps);
+    return 0;
+}
+
+int salvo_dpdk_port_open(const struct salvo_dpdk_conf *conf, struct salvo_dpdk_port **ret_port,
+                         char *ret_error, size_t error_size)
+{
+    struct salvo_dpdk_port *port = calloc(1, sizeof(*port));
+    int r;
+
+    salvo_assert(conf->queues != 0);
+    if (port == NULL)
+        return salvo_raise(-ENOMEM);
+    port->conf = *conf;
+    snprintf(port->name, sizeof(port->name), "%.*s", (int)strcspn(conf->device, ","), conf->device);
+    port->queues = calloc(conf->queues, sizeof(*port->queues));
+    for (uint32_t i = 0; port->queues != NULL && i < conf->queues; i++)
+        port->queues[i].wake_fd = -1;
+    eal_log_to(conf->log);
+    eal.line_last[0] = '\0';
+    r = port->queues == NULL ? -ENOMEM : eal_start(conf, ret_error, error_size);
+    if (r == 0)
+        r = port_probe(port, ret_error, error_size);
+    if (r == 0)
+        r = port_configure(port, ret_error, error_size);
+    if (r == 0)
+        r = port_queues(port, ret_error, error_size);
+    if (r == 0)
+        r = port_start(port, ret_error, error_size);
+    if (r) {
+        salvo_dpdk_port_close(port);
+        return salvo_trace(r);
+    }
+    *ret_port = port;
+    return 0;
+}
+
+struct salvo_device *salvo_dpdk_port_device(struct salvo_dpdk_port *port, uint32_t queue)
+{
+    salvo_assert(queue < port->conf.queues);
+    salvo_assert(!port->queues[queue].open);
+    port->queues[queue].open = true;
+    return (struct salvo_device *)&port->queues[queue];
+}
+
+void salvo_dpdk_port_close(struct salvo_dpdk_port *port)
+{
+    struct rte_device *device = port->info.device;
+
+    if (port->started)
+        rte_eth_dev_stop(port->id);
+    if (port->configured)
+        rte_eth_dev_close(port->id);
+    if (port->probed && device != NULL)
+        rte_dev_remove(device);
+    for (uint32_t i = 0; port->queues != NULL && i < port->conf.queues; i++) {
+        struct dpdk_queue *queue = &port->queues[i];
+
+        salvo_assert(!queue->open); /* its lane's net closes it */
+        rte_mempool_free(queue->pool);
+        if (queue->wake_fd >= 0)
+            close(queue->wake_fd);
+    }
+    eal_log_to(NULL);
+    free(port->queues);
+    free(port);
+}

@@ -1,0 +1,27 @@
+/* Linked in place of net_dpdk.c where there is no DPDK: says so. */
+#include "dataplane/net_dpdk.h"
+
+#include "base/assert.h"
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+int salvo_dpdk_port_open(const struct salvo_dpdk_conf *conf, struct salvo_dpdk_port **ret_port,
+                         char *ret_error, size_t error_size)
+{
+    snprintf(ret_error, error_size,
+             "this salvo was built without DPDK: run deploy/install dpdk, then meson setup "
+             "--reconfigure -Ddpdk=enabled, or set net to auto");
+    return salvo_raise(-ENOSYS);
+}
+
+struct salvo_device *salvo_dpdk_port_device(struct salvo_dpdk_port *port, uint32_t queue)
+{
+    salvo_unreachable();
+}
+
+void salvo_dpdk_port_close(struct salvo_dpdk_port *port)
+{
+    salvo_assert(port == NULL);
+}

@@ -1,0 +1,916 @@
+/* The network over salvo's own TCP and a frame device. See net_tcp.h.
+ *
+ * A turn takes frames, timers and the machine's events; what they change stands in the links, and
+ * links with something to report wait in `pending`. Packets leave in flush(), once per turn, and in
+ * wait().
+ *
+ * A link is the owner's, a connection the machine's, and they part twice. When a link ends in
+ * order, its connection goes on alone until the peer has closed too (an orphan; the oldest is reset
+ * when there are too many). When a connection ends first, its link stays until everything was
+ * reported. */
+#include "dataplane/net_tcp.h"
+
+#include "base/assert.h"
+#include "base/error.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TCP_BURST  64
+#define TCP_EVENTS 64
+/* 512: what a full receive queue of a device may hold; the rest is taken in the next turn. */
+#define TCP_FRAMES_PER_TURN 512
+/* 4096: releases that wait for a device; when there are more the machine adds them up. */
+#define TCP_HOLDS_MAX 4096u /* power of two */
+/* Most devices cannot wake a sleeper: naps are this long, from the first to the longest. */
+#define TCP_NAP_NS_MIN (20 * SALVO_NS_PER_US)
+#define TCP_NAP_NS_MAX (100 * SALVO_NS_PER_US)
+/* 2 s: a closed link whose last bytes nobody acknowledges is reset then. */
+#define TCP_LINGER_NS (2 * SALVO_NS_PER_S)
+/* 32: a peer that does not close holds a connection of ours that nobody wants; then the oldest is
+ * reset. */
+#define TCP_ORPHANS_MAX 32u
+/* One hour: links have deadlines of their own. */
+#define TCP_CONNECT_US_MAX INT64_C(3600000000)
+
+enum tcp_link_state {
+    TCP_LINK_FREE,
+    TCP_LINK_CONNECTING,
+    TCP_LINK_UP,
+    TCP_LINK_DYING, /* DOWN is due */
+    TCP_LINK_DOWN,  /* DOWN was reported */
+};
+
+struct tcp_link {
+    uint32_t index;
+    uint32_t generation; /* part of the connection's cookie: orphans are not mistaken */
+    enum tcp_link_state state;
+    uint64_t conn;
+    bool ended; /* the machine's DOWN was seen */
+    uint64_t cookie;
+    int64_t deadline_ns; /* of the connect; when DOWN: of the linger */
+
+    bool announce;    /* UP is due */
+    bool wants;       /* send() took less than offered */
+    bool starved;     /* because the machine has no place: only a release helps */
+    bool readable;    /* there may be bytes */
+    bool peer_closed; /* and nothing comes behind them */
+    bool unread;      /* ended, but there are bytes: counted in unread_count */
+    bool closed;      /* by our close() */
+    bool queued;      /* on pending */
+    struct tcp_link *pending_next;
+
+    enum salvo_net_down reason;
+    int code;
+    uint64_t taken;
+    uint64_t acknowledged; /* as the machine released them */
+    uint64_t releasable;   /* and the device let go of them */
+    uint64_t released;     /* as reported */
+    uint64_t handed_over;
+};
+
+/* Bytes acknowledged while the device had packets: free when it has done so many. */
+struct tcp_hold {
+    uint32_t link;
+    uint64_t bytes;
+    uint64_t attached;
+};
+
+enum tcp_sleep { TCP_AWAKE, TCP_ASLEEP, TCP_WOKEN };
+
+struct net_tcp {
+    /* fixed after start */
+    struct salvo_net_head head;
+    struct salvo_net_conf conf;
+    struct salvo_device *device;
+    const struct salvo_device_ops *ops;
+    bool references;
+    struct salvo_tcp *tcp;
+    struct tcp_link *links;
+    uint8_t *buffers;
+
+    /* owner only */
+    uint32_t *buffers_free;
+    uint32_t buffers_free_count;
+    uint32_t links_free_hint;
+    uint32_t deadlines_count; /* links that connect or linger */
+    uint32_t wants_count;
+    uint32_t unread_count;
+    uint64_t orphans[TCP_ORPHANS_MAX]; /* a ring of handles, some of them old */
+    uint32_t orphans_next;
+    struct tcp_link *pending_first, *pending_last;
+    uint64_t attached; /* packets given by reference */
+    uint32_t holds_head, holds_tail;
+    struct tcp_hold *holds;
+    struct salvo_tcp_packet packet; /* 1 KB: not on the stack of every turn */
+
+    /* anyone -> owner */
+    alignas(SALVO_CACHE_LINE) _Atomic uint32_t sleep; /* enum tcp_sleep */
+};
+
+static struct net_tcp *net_tcp_of(struct salvo_net *net)
+{
+    struct net_tcp *n = (struct net_tcp *)net;
+    salvo_assert(n->head.magic == SALVO_NET_MAGIC);
+    return n;
+}
+
+static struct tcp_link *link_of(struct net_tcp *n, uint32_t index)
+{
+    salvo_assert(index < n->conf.links_max);
+    return &n->links[index];
+}
+
+static int64_t now_us(const struct net_tcp *n)
+{
+    return salvo_clock_mono_ns(n->conf.clock) / SALVO_NS_PER_US;
+}
+
+/* --- links
+ * ------------------------------------------------------------------------------------------- */
+
+static void link_queue(struct net_tcp *n, struct tcp_link *link)
+{
+    if (link->queued)
+        return;
+    link->queued = true;
+    link->pending_next = NULL;
+    if (n->pending_first == NULL)
+        n->pending_first = link;
+    else
+        n->pending_last->pending_next = link;
+    n->pending_last = link;
+}
+
+static void link_deadline(struct net_tcp *n, struct tcp_link *link, int64_t in_ns)
+{
+    int64_t now_ns = salvo_clock_mono_ns(n->conf.clock);
+
+    link->deadline_ns = in_ns < INT64_MAX - now_ns ? now_ns + in_ns : INT64_MAX;
+    n->deadlines_count++;
+}
+
+static void link_deadline_end(struct net_tcp *n, struct tcp_link *link)
+{
+    n->deadlines_count -= link->deadline_ns != 0;
+    link->deadline_ns = 0;
+}
+
+static uint64_t link_unsent(const struct net_tcp *n, const struct tcp_link *link)
+{
+    struct salvo_tcp_info info;
+
+    return salvo_tcp_conn_info(n->tcp, link->conn, &info) ? info.bytes_unsent : 0;
+}
+
+/* The end of a link, whoever wanted it: says FIN, or RST when there are bytes that must not go out
+ * behind the DOWN that counts them. */
+static void link_die(struct net_tcp *n, struct tcp_link *link, enum salvo_net_down reason, int code)
+{
+    bool connecting = link->state == TCP_LINK_CONNECTING;
+
+    salvo_assert(connecting || link->state == TCP_LINK_UP);
+    link_deadline_end(n, link);
+    n->unread_count -= link->unread;
+    link->unread = false;
+    n->wants_count -= link->wants;
+    link->wants = false;
+    link->reason = reason;
+    link->code = code;
+    link->state = TCP_LINK_DYING;
+    link_queue(n, link);
+    if (link->ended)
+        return;
+    /* Nothing is taken before UP. */
+    uint64_t unsent = connecting ? 0 : link_unsent(n, link);
+    salvo_assert(unsent <= link->taken);
+    link->handed_over = link->taken - unsent;
+    if (connecting || unsent != 0) {
+        salvo_tcp_abort(n->tcp, link->conn, now_us(n));
+    } else {
+        salvo_tcp_close(n->tcp, link->conn, now_us(n));
+        link_deadline(n, link, TCP_LINGER_NS);
+    }
+}
+
+/* The connection outlives its link. */
+static void orphan_keep(struct net_tcp *n, uint64_t conn)
+{
+    uint64_t *place = &n->orphans[n->orphans_next++ % TCP_ORPHANS_MAX];
+
+    salvo_tcp_abort(n->tcp, *place, now_us(n)); /* nothing, when it has ended long ago */
+    *place = conn;
+}
+
+static void link_free(struct net_tcp *n, struct tcp_link *link)
+{
+    link_deadline_end(n, link);
+    if (!link->ended)
+        orphan_keep(n, link->conn);
+    link->state = TCP_LINK_FREE;
+}
+
+/* --- what the machine says
+ * ----------------------------------------------------------------------- */
+
+static enum salvo_net_down down_of(enum salvo_tcp_reason reason, int *ret_code)
+{
+    static const struct {
+        enum salvo_net_down reason;
+        int code;
+    } table[] = {
+        [SALVO_TCP_REASON_CLOSED] = {SALVO_NET_DOWN_PEER, 0},
+        [SALVO_TCP_REASON_REFUSED] = {SALVO_NET_DOWN_REFUSED, ECONNREFUSED},
+        [SALVO_TCP_REASON_RESET] = {SALVO_NET_DOWN_RESET, ECONNRESET},
+        [SALVO_TCP_REASON_TIMEOUT] = {SALVO_NET_DOWN_TIMEOUT, ETIMEDOUT},
+        [SALVO_TCP_REASON_UNREACHABLE] = {SALVO_NET_DOWN_UNREACHABLE, EHOSTUNREACH},
+        [SALVO_TCP_REASON_ABORTED] = {SALVO_NET_DOWN_RESET, ECONNABORTED},
+    };
+
+    salvo_assert(reason < SALVO_ARRAY_LENGTH(table));
+    *ret_code = table[reason].code;
+    return table[reason].reason;
+}
+
+static void link_released(struct net_tcp *n, struct tcp_link *link, uint64_t bytes)
+{
+    link->acknowledged += bytes;
+    salvo_assert(link->acknowledged <= link->taken);
+    if (n->references && n->ops->completed(n->device) != n->attached) {
+        salvo_assert(n->holds_tail - n->holds_head < TCP_HOLDS_MAX);
+        n->holds[n->holds_tail++ & (TCP_HOLDS_MAX - 1)] =
+            (struct tcp_hold){link->index, bytes, n->attached};
+        return;
+    }
+    link->releasable += bytes;
+    link_queue(n, link);
+}
+
+/* The device has done more packets: what waited for them is free. */
+static void holds_end(struct net_tcp *n)
+{
+    uint64_t completed;
+
+    if (n->holds_head == n->holds_tail)
+        return;
+    completed = n->ops->completed(n->device);
+    while (n->holds_head != n->holds_tail) {
+        struct tcp_hold *hold = &n->holds[n->holds_head & (TCP_HOLDS_MAX - 1)];
+        struct tcp_link *link = &n->links[hold->link];
+
+        if (completed - hold->attached > UINT64_MAX / 2)
+            return;
+        n->holds_head++;
+        link->releasable += hold->bytes;
+        link_queue(n, link);
+    }
+}
+
+static void link_ended(struct net_tcp *n, struct tcp_link *link,
+                       const struct salvo_tcp_event *event)
+{
+    struct salvo_tcp_range ranges[2];
+    int code;
+
+    link->ended = true;
+    if (link->state >= TCP_LINK_DYING) {
+        link_deadline_end(n, link);
+        link_queue(n, link);
+        return;
+    }
+    link->handed_over = event->bytes;
+    salvo_assert(link->handed_over <= link->taken);
+    if (link->state == TCP_LINK_UP && salvo_tcp_readable(n->tcp, link->conn, ranges) != 0) {
+        link->reason = down_of(event->reason, &link->code);
+        link->readable = link->unread = true; /* first what came before the end */
+        n->unread_count++;
+        link_queue(n, link);
+        return;
+    }
+    enum salvo_net_down reason = down_of(event->reason, &code);
+    link_die(n, link, reason, code);
+}
+
+static void machine_event(struct net_tcp *n, const struct salvo_tcp_event *event)
+{
+    uint32_t index = (uint32_t)event->cookie;
+    struct tcp_link *link = link_of(n, index);
+
+    if (link->generation != (uint32_t)(event->cookie >> 32) || link->state == TCP_LINK_FREE)
+        return; /* an orphan */
+    switch (event->kind) {
+    case SALVO_TCP_UP:
+        if (link->state != TCP_LINK_CONNECTING)
+            return;
+        link_deadline_end(n, link);
+        link->state = TCP_LINK_UP;
+        link->announce = true;
+        break;
+    case SALVO_TCP_DATA:
+        link->readable = true;
+        break;
+    case SALVO_TCP_RELEASED:
+        link_released(n, link, event->bytes);
+        return;
+    case SALVO_TCP_PEER_CLOSED:
+        link->peer_closed = true;
+        break;
+    case SALVO_TCP_DOWN:
+        link_ended(n, link, event);
+        return;
+    }
+    link_queue(n, link);
+}
+
+static void machine_events(struct net_tcp *n)
+{
+    struct salvo_tcp_event events[TCP_EVENTS];
+    unsigned count = TCP_EVENTS;
+
+    /* Asking forgets what an ended connection still had to read. */
+    while (count == TCP_EVENTS && n->unread_count == 0 &&
+           n->holds_tail - n->holds_head <= TCP_HOLDS_MAX - TCP_EVENTS) {
+        count = salvo_tcp_events(n->tcp, events, TCP_EVENTS);
+        for (unsigned i = 0; i < count; i++)
+            machine_event(n, &events[i]);
+    }
+}
+
+/* Links that connect or linger too long. */
+static void links_expire(struct net_tcp *n)
+{
+    int64_t now_ns = salvo_clock_mono_ns(n->conf.clock);
+
+    for (uint32_t i = 0; i < n->conf.links_max; i++) {
+        struct tcp_link *link = &n->links[i];
+
+        if (link->state == TCP_LINK_FREE || link->deadline_ns == 0 || now_ns < link->deadline_ns)
+            continue;
+        if (link->state == TCP_LINK_CONNECTING) {
+            link_die(n, link, SALVO_NET_DOWN_TIMEOUT, ETIMEDOUT);
+        } else {
+            link_deadline_end(n, link);
+            salvo_tcp_abort(n->tcp, link->conn, now_ns / SALVO_NS_PER_US);
+        }
+    }
+}
+
+/* Takes what has happened: frames, time, events. Returns how many frames there were. */
+static unsigned net_tcp_turn(struct net_tcp *n)
+{
+    struct salvo_device_frame frames[TCP_BURST];
+    int64_t now = now_us(n);
+    unsigned total = 0;
+    unsigned count;
+
+    do {
+        count = n->ops->receive(n->device, frames, TCP_BURST);
+        for (unsigned i = 0; i < count; i++)
+            salvo_tcp_input(n->tcp, frames[i].bytes, frames[i].size, frames[i].checksum_verified,
+                            now);
+        total += count;
+    } while (count == TCP_BURST && total < TCP_FRAMES_PER_TURN);
+    if (now >= salvo_tcp_deadline_us(n->tcp))
+        salvo_tcp_timers(n->tcp, now);
+    if (n->references)
+        holds_end(n);
+    if (n->deadlines_count != 0)
+        links_expire(n);
+    machine_events(n);
+    return total;
+}
+
+/* --- the table
+ * ----------------------------------------------------------------------------------- */
+
+static int target_of(const struct salvo_endpoint *to, struct salvo_tcp_target *ret_target)
+{
+    if (to->any.sa_family == AF_INET) {
+        memcpy(ret_target->address.bytes, &to->v4.sin_addr, 4);
+        ret_target->address.version = 4;
+        ret_target->port = ntohs(to->v4.sin_port);
+    } else if (to->any.sa_family == AF_INET6) {
+        memcpy(ret_target->address.bytes, &to->v6.sin6_addr, 16);
+        ret_target->address.version = 6;
+        ret_target->port = ntohs(to->v6.sin6_port);
+    } else {
+        return salvo_raise(-EAFNOSUPPORT);
+    }
+    return 0;
+}
+
+static struct tcp_link *link_take(struct net_tcp *n)
+{
+    for (uint32_t i = 0; i < n->conf.links_max; i++) {
+        uint32_t index = (n->links_free_hint + i) % n->conf.links_max;
+        struct tcp_link *link = &n->links[index];
+        uint32_t generation = link->generation + 1;
+
+        if (link->state != TCP_LINK_FREE || link->queued)
+            continue;
+        *link = (struct tcp_link){.index = index, .generation = generation};
+        n->links_free_hint = index + 1;
+        return link;
+    }
+    return NULL;
+}
+
+static int net_tcp_connect(struct salvo_net *net, const struct salvo_endpoint *to,
+                           int64_t timeout_ns, uint64_t cookie, uint32_t *ret_link)
+{
+    struct net_tcp *n = net_tcp_of(net);
+    struct salvo_tcp_target target = {0};
+    enum salvo_tcp_open_result result;
+    struct tcp_link *link;
+    int r = target_of(to, &target);
+
+    salvo_assert(timeout_ns > 0);
+    if (r)
+        return salvo_trace(r);
+    link = link_take(n);
+    if (link == NULL)
+        return salvo_raise(-EMFILE);
+    target.cookie = (uint64_t)link->generation << 32 | link->index;
+    result = salvo_tcp_open(n->tcp, &target, now_us(n), &link->conn);
+    if (result == SALVO_TCP_OPEN_FULL)
+        return salvo_raise(-EMFILE); /* orphans that were reset and not yet forgotten */
+    link->cookie = cookie;
+    link->state = TCP_LINK_CONNECTING;
+    if (result == SALVO_TCP_OPEN_OK) {
+        link_deadline(n, link, timeout_ns);
+    } else {
+        link->ended = true;
+        if (result == SALVO_TCP_OPEN_NO_PORT)
+            link_die(n, link, SALVO_NET_DOWN_ERROR, EADDRNOTAVAIL);
+        else
+            link_die(n, link, SALVO_NET_DOWN_UNREACHABLE, ENETUNREACH);
+    }
+    *ret_link = link->index;
+    return 0;
+}
+
+static int net_tcp_listen(struct salvo_net *net, struct salvo_endpoint *at, uint64_t cookie)
+{
+    return salvo_raise(-EOPNOTSUPP);
+}
+
+static void net_tcp_set_cookie(struct salvo_net *net, uint32_t index, uint64_t cookie)
+{
+    struct tcp_link *link = link_of(net_tcp_of(net), index);
+
+    salvo_assert(link->state != TCP_LINK_FREE);
+    link->cookie = cookie;
+}
+
+static size_t net_tcp_send(struct salvo_net *net, uint32_t index, const struct salvo_range *ranges,
+                           unsigned ranges_count)
+{
+    struct net_tcp *n = net_tcp_of(net);
+    struct tcp_link *link = link_of(n, index);
+    uint64_t unsent;
+    size_t taken = 0;
+    bool refused = false;
+
+    if (link->state == TCP_LINK_FREE)
+        return 0;
+    salvo_assert(link->state >= TCP_LINK_UP);
+    if (link->state != TCP_LINK_UP || link->ended)
+        return 0;
+    /* send_max bounds what was not sent: what was is the peer's window's to bound. */
+    unsent = link_unsent(n, link);
+    for (unsigned i = 0; i < ranges_count && !refused; i++) {
+        struct salvo_tcp_range range = {ranges[i].bytes, ranges[i].size};
+        size_t part;
+
+        range.size = SALVO_MIN(range.size, n->conf.send_max - SALVO_MIN(n->conf.send_max, unsent));
+        part = range.size == 0 ? 0 : salvo_tcp_send(n->tcp, link->conn, &range, 1, now_us(n));
+        unsent += part;
+        taken += part;
+        refused = part < ranges[i].size;
+        link->starved = part < range.size;
+    }
+    link->taken += taken;
+    if (refused && !link->wants) {
+        link->wants = true;
+        n->wants_count++;
+    }
+    return taken;
+}
+
+static void net_tcp_give_back(struct salvo_net *net, uint32_t buffer)
+{
+    struct net_tcp *n = net_tcp_of(net);
+
+    salvo_assert(buffer < n->conf.receive_buffers);
+    salvo_assert(n->buffers_free_count < n->conf.receive_buffers);
+    n->buffers_free[n->buffers_free_count++] = buffer;
+}
+
+static void net_tcp_close(struct salvo_net *net, uint32_t index)
+{
+    struct net_tcp *n = net_tcp_of(net);
+    struct tcp_link *link = link_of(n, index);
+
+    if (link->state == TCP_LINK_FREE || link->closed || link->state == TCP_LINK_DOWN)
+        return;
+    link->closed = true;
+    link->announce = false;
+    if (link->state < TCP_LINK_DYING)
+        link_die(n, link, SALVO_NET_DOWN_CLOSED, 0);
+}
+
+/* --- packets out
+ * --------------------------------------------------------------------------------- */
+
+static void packet_transmit(struct net_tcp *n, const struct salvo_tcp_packet *packet)
+{
+    uint32_t size = packet->header_size + packet->payload_size;
+
+    if (n->references && packet->payload_size != 0) {
+        n->ops->attach(n->device, packet);
+        n->attached++;
+        return;
+    }
+    uint8_t *frame = n->ops->claim(n->device, size);
+    salvo_assert(salvo_tcp_packet_write(n->tcp, packet, frame) == size);
+    n->ops->commit(n->device, packet);
+}
+
+/* A refused offer may be made again when half of send_max is free. */
+static bool link_may_offer(const struct net_tcp *n, const struct tcp_link *link)
+{
+    return link->state == TCP_LINK_UP && link->wants && !link->starved && !link->ended &&
+           link_unsent(n, link) <= n->conf.send_max / 2;
+}
+
+static void wants_look(struct net_tcp *n)
+{
+    for (uint32_t i = 0; i < n->conf.links_max && n->wants_count != 0; i++) {
+        struct tcp_link *link = &n->links[i];
+
+        if (!link->queued && link_may_offer(n, link))
+            link_queue(n, link);
+    }
+}
+
+static void net_tcp_flush(struct salvo_net *net)
+{
+    struct net_tcp *n = net_tcp_of(net);
+    int64_t now = now_us(n);
+    unsigned room;
+
+    if (!n->ops->link_up(n->device))
+        return; /* timers go on: what is lost meanwhile is sent again */
+    for (room = n->ops->room(n->device); room != 0; room--) {
+        if (!salvo_tcp_output(n->tcp, now, &n->packet))
+            break;
+        packet_transmit(n, &n->packet);
+    }
+    n->ops->flush(n->device);
+    if (n->wants_count != 0)
+        wants_look(n);
+}
+
+/* --- reports
+ * ------------------------------------------------------------------------------------- */
+
+/* The next bytes, copied into a buffer. False when there are none. */
+static bool link_receive(struct net_tcp *n, struct tcp_link *link,
+                         struct salvo_net_event *ret_event)
+{
+    struct salvo_tcp_range ranges[2];
+    unsigned count = salvo_tcp_readable(n->tcp, link->conn, ranges);
+
+    if (count == 0) {
+        link->readable = false;
+        return false;
+    }
+    uint32_t buffer = n->buffers_free[--n->buffers_free_count];
+    uint8_t *bytes = n->buffers + (size_t)buffer * n->conf.receive_buffer_size;
+    size_t size = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        size_t part = SALVO_MIN(ranges[i].size, n->conf.receive_buffer_size - size);
+
+        memcpy(bytes + size, ranges[i].bytes, part);
+        size += part;
+    }
+    salvo_tcp_consume(n->tcp, link->conn, size, now_us(n));
+    ret_event->kind = SALVO_NET_DATA;
+    ret_event->data.bytes = bytes;
+    ret_event->data.size = (uint32_t)size;
+    ret_event->data.buffer = buffer;
+    return true;
+}
+
+/* Bytes, or the end behind them. */
+static bool link_report_up(struct net_tcp *n, struct tcp_link *link,
+                           struct salvo_net_event *ret_event)
+{
+    if (link->readable) {
+        if (n->buffers_free_count == 0)
+            return false;
+        if (link_receive(n, link, ret_event))
+            return true;
+    }
+    if (link->ended)
+        link_die(n, link, link->reason, link->code);
+    else if (link->peer_closed)
+        link_die(n, link, SALVO_NET_DOWN_PEER, 0);
+    return false;
+}
+
+/* The next thing a link has to say. False when there is nothing (now). */
+static bool link_report(struct net_tcp *n, struct tcp_link *link, struct salvo_net_event *ret_event)
+{
+    *ret_event = (struct salvo_net_event){.link = link->index, .cookie = link->cookie};
+    if (link->announce) {
+        link->announce = false;
+        ret_event->kind = SALVO_NET_UP;
+        return true;
+    }
+    if (link->state == TCP_LINK_DYING) {
+        link->state = TCP_LINK_DOWN;
+        ret_event->kind = SALVO_NET_DOWN;
+        ret_event->down.reason = link->closed ? SALVO_NET_DOWN_CLOSED : link->reason;
+        ret_event->down.code = link->code;
+        ret_event->down.handed_over = link->handed_over;
+        return true;
+    }
+    if (link->releasable != link->released || link_may_offer(n, link)) {
+        ret_event->kind = SALVO_NET_RELEASED;
+        ret_event->released.bytes = link->releasable - link->released;
+        link->released = link->releasable;
+        n->wants_count -= link->wants;
+        link->wants = false;
+        return true;
+    }
+    if (link->state == TCP_LINK_DOWN && link->released == link->taken) {
+        ret_event->kind = SALVO_NET_GONE;
+        return true;
+    }
+    return link->state == TCP_LINK_UP && link_report_up(n, link, ret_event);
+}
+
+/* Whether a link has something to say: one that only waits for buffers or ACKs has not. */
+static bool link_speaks(const struct net_tcp *n, const struct tcp_link *link)
+{
+    switch (link->state) {
+    case TCP_LINK_UP:
+        return link->announce || link->releasable != link->released || link_may_offer(n, link) ||
+               (n->buffers_free_count != 0 && link->readable) ||
+               (!link->readable && (link->peer_closed || link->ended));
+    case TCP_LINK_DYING:
+        return true;
+    case TCP_LINK_DOWN:
+        return link->releasable != link->released || link->released == link->taken;
+    default:
+        return false;
+    }
+}
+
+static unsigned pending_count(const struct net_tcp *n)
+{
+    unsigned count = 0;
+
+    for (const struct tcp_link *link = n->pending_first; link != NULL; link = link->pending_next)
+        count += link_speaks(n, link);
+    return count;
+}
+
+/* Takes one event from the oldest pending link, and puts one that may have more behind the others.
+ */
+static bool net_tcp_report(struct net_tcp *n, struct salvo_net_event *ret_event)
+{
+    struct tcp_link *link = n->pending_first;
+    bool reported;
+
+    n->pending_first = link->pending_next;
+    link->queued = false;
+    reported = link_report(n, link, ret_event);
+    if (reported && ret_event->kind == SALVO_NET_GONE)
+        link_free(n, link);
+    else if (reported || link->state == TCP_LINK_DYING ||
+             (link->state == TCP_LINK_UP && link->readable))
+        link_queue(n, link);
+    return reported;
+}
+
+static unsigned net_tcp_poll(struct salvo_net *net, struct salvo_net_event *ret_events,
+                             unsigned events_max)
+{
+    struct net_tcp *n = net_tcp_of(net);
+    unsigned count = 0;
+    uint32_t idle = 0;
+
+    net_tcp_turn(n);
+    /* `idle` bounds the turn when all that is left waits for buffers. */
+    while (n->pending_first != NULL && count < events_max && idle <= n->conf.links_max) {
+        if (net_tcp_report(n, &ret_events[count])) {
+            count++;
+            idle = 0;
+        } else {
+            idle++;
+        }
+    }
+    return count;
+}
+
+/* --- sleep and wake
+ * ------------------------------------------------------------------------------ */
+
+/* The next thing that happens by itself, in ns from now. */
+static int64_t next_ns(const struct net_tcp *n, int64_t now_ns)
+{
+    int64_t due_us = salvo_tcp_deadline_us(n->tcp);
+    int64_t due_ns = due_us > INT64_MAX / SALVO_NS_PER_US ? INT64_MAX : due_us * SALVO_NS_PER_US;
+
+    for (uint32_t i = 0; n->deadlines_count != 0 && i < n->conf.links_max; i++)
+        if (n->links[i].state != TCP_LINK_FREE && n->links[i].deadline_ns != 0)
+            due_ns = SALVO_MIN(due_ns, n->links[i].deadline_ns);
+    return due_ns - SALVO_MIN(due_ns, now_ns);
+}
+
+static bool net_tcp_woken(const struct net_tcp *n)
+{
+    return atomic_load_explicit(&n->sleep, memory_order_acquire) == TCP_WOKEN;
+}
+
+/* Naps between turns, the longer the longer nothing comes: a device that could call us is rare. */
+static void net_tcp_sleep(struct net_tcp *n, unsigned events_min, int64_t gather_ns,
+                          int64_t timeout_ns)
+{
+    int64_t start_ns = salvo_clock_mono_ns(n->conf.clock);
+    int64_t nap_ns = TCP_NAP_NS_MIN;
+
+    while (!net_tcp_woken(n)) {
+        int64_t passed_ns = salvo_clock_mono_ns(n->conf.clock) - start_ns;
+        unsigned pending = pending_count(n);
+        int64_t limit_ns = timeout_ns - passed_ns;
+
+        if (limit_ns <= 0 || pending >= SALVO_MAX(events_min, 1u) ||
+            (pending != 0 && passed_ns >= gather_ns))
+            return;
+        if (pending != 0)
+            limit_ns = SALVO_MIN(limit_ns, gather_ns - passed_ns);
+        limit_ns = SALVO_MIN(limit_ns, SALVO_MAX(next_ns(n, start_ns + passed_ns), 1));
+        n->ops->nap(n->device, SALVO_MIN(nap_ns, limit_ns));
+        nap_ns = SALVO_MIN(nap_ns * 2, TCP_NAP_NS_MAX);
+        if (net_tcp_turn(n) != 0)
+            nap_ns = TCP_NAP_NS_MIN;
+        net_tcp_flush((struct salvo_net *)n);
+    }
+}
+
+/* wake() and this: as uring_wait in net_uring.c. */
+static void net_tcp_wait(struct salvo_net *net, unsigned events_min, int64_t gather_ns,
+                         int64_t timeout_ns)
+{
+    struct net_tcp *n = net_tcp_of(net);
+    uint32_t awake = TCP_AWAKE;
+
+    net_tcp_flush(net);
+    if (atomic_compare_exchange_strong_explicit(&n->sleep, &awake, TCP_ASLEEP, memory_order_acq_rel,
+                                                memory_order_acquire))
+        net_tcp_sleep(n, events_min, events_min > 1 ? gather_ns : 0, timeout_ns);
+    atomic_exchange_explicit(&n->sleep, TCP_AWAKE, memory_order_acq_rel);
+}
+
+static void net_tcp_wake(struct salvo_net *net)
+{
+    struct net_tcp *n = net_tcp_of(net);
+
+    /* Pairs with the exchanges in net_tcp_wait. */
+    if (atomic_exchange_explicit(&n->sleep, TCP_WOKEN, memory_order_acq_rel) == TCP_ASLEEP)
+        n->ops->wake(n->device);
+}
+
+static uint32_t net_tcp_caps(struct salvo_net *net)
+{
+    return net_tcp_of(net)->references ? SALVO_NET_CAP_ZERO_COPY : 0;
+}
+
+/* --- open and destroy
+ * ---------------------------------------------------------------------------- */
+
+static void net_tcp_free(struct net_tcp *n)
+{
+    free(n->tcp);
+    free(n->links);
+    free(n->buffers);
+    free(n->buffers_free);
+    free(n->holds);
+    free(n);
+}
+
+/* Peers are told by RST: nobody will be here to answer a FIN of theirs. */
+static void net_tcp_destroy(struct salvo_net *net)
+{
+    struct net_tcp *n = net_tcp_of(net);
+    int64_t now = now_us(n);
+
+    for (uint32_t i = 0; i < n->conf.links_max; i++) {
+        if (n->links[i].state != TCP_LINK_FREE && !n->links[i].ended)
+            salvo_tcp_abort(n->tcp, n->links[i].conn, now);
+        net_tcp_flush(net); /* each: resets wait in a short queue */
+    }
+    for (uint32_t i = 0; i < TCP_ORPHANS_MAX; i++)
+        salvo_tcp_abort(n->tcp, n->orphans[i], now);
+    net_tcp_flush(net);
+    n->ops->close(n->device);
+    n->head.magic = 0;
+    net_tcp_free(n);
+}
+
+static const struct salvo_net_ops net_tcp_ops = {
+    .name = "tcp",
+    .connect = net_tcp_connect,
+    .listen = net_tcp_listen,
+    .set_cookie = net_tcp_set_cookie,
+    .send = net_tcp_send,
+    .give_back = net_tcp_give_back,
+    .poll = net_tcp_poll,
+    .flush = net_tcp_flush,
+    .wait = net_tcp_wait,
+    .wake = net_tcp_wake,
+    .close = net_tcp_close,
+    .caps = net_tcp_caps,
+    .destroy = net_tcp_destroy,
+};
+
+static struct salvo_tcp_config machine_config(const struct salvo_net_conf *conf,
+                                              const struct salvo_net_tcp_conf *tcp_conf)
+{
+    const struct salvo_device_caps *caps = &salvo_device_head(tcp_conf->device)->caps;
+    struct salvo_tcp_config config = tcp_conf->tcp;
+
+    memcpy(config.mac, caps->mac, sizeof(config.mac));
+    config.mtu = caps->mtu;
+    config.checksum_offload = caps->checksum;
+    config.tso_max = caps->checksum && caps->references ? caps->tso_max : 0;
+    /* Twice the links and the orphans: the machine forgets what ended one turn later. */
+    config.conns_max = 2 * (conf->links_max + TCP_ORPHANS_MAX);
+    config.connect_timeout_us = TCP_CONNECT_US_MAX;
+    return config;
+}
+
+static int open_parts(struct net_tcp *n, const struct salvo_tcp_config *config)
+{
+    const struct salvo_net_conf *conf = &n->conf;
+    size_t size = salvo_align_up(salvo_tcp_memory_size(config), SALVO_CACHE_LINE);
+    void *memory = aligned_alloc(SALVO_CACHE_LINE, size);
+
+    n->links = calloc(conf->links_max, sizeof(*n->links));
+    n->buffers = calloc(conf->receive_buffers, conf->receive_buffer_size);
+    n->buffers_free = calloc(conf->receive_buffers, sizeof(*n->buffers_free));
+    n->holds = calloc(TCP_HOLDS_MAX, sizeof(*n->holds));
+    if (memory == NULL || n->links == NULL || n->buffers == NULL || n->buffers_free == NULL ||
+        n->holds == NULL) {
+        free(memory);
+        return salvo_raise(-ENOMEM);
+    }
+    for (uint32_t i = 0; i < conf->receive_buffers; i++)
+        n->buffers_free[n->buffers_free_count++] = conf->receive_buffers - 1 - i;
+    n->tcp = salvo_tcp_init(memory, config);
+    salvo_assert((void *)n->tcp == memory);
+    return 0;
+}
+
+int salvo_net_tcp_open(const struct salvo_net_conf *conf, const struct salvo_net_tcp_conf *tcp_conf,
+                       struct salvo_net **ret_net)
+{
+    struct salvo_tcp_config config = machine_config(conf, tcp_conf);
+    struct net_tcp *n;
+    int r;
+
+    salvo_assert(conf->links_max != 0);
+    salvo_assert(conf->receive_buffers != 0);
+    salvo_assert(conf->send_max != 0);
+    salvo_assert(salvo_device_head(tcp_conf->device)->magic == SALVO_DEVICE_MAGIC);
+    r = salvo_tcp_config_check(&config);
+    if (r)
+        return salvo_trace(r);
+    n = aligned_alloc(SALVO_CACHE_LINE, salvo_align_up(sizeof(*n), SALVO_CACHE_LINE));
+    if (n == NULL)
+        return salvo_raise(-ENOMEM);
+    memset(n, 0, sizeof(*n));
+    n->head = (struct salvo_net_head){.magic = SALVO_NET_MAGIC, .ops = &net_tcp_ops};
+    n->conf = *conf;
+    n->device = tcp_conf->device;
+    n->ops = salvo_device_head(n->device)->ops;
+    n->references = salvo_device_head(n->device)->caps.references;
+    r = open_parts(n, &config);
+    if (r) {
+        net_tcp_free(n);
+        return salvo_trace(r);
+    }
+    *ret_net = (struct salvo_net *)n;
+    return 0;
+}
+
+const struct salvo_tcp_stats *salvo_net_tcp_stats(struct salvo_net *net)
+{
+    return salvo_tcp_stats(net_tcp_of(net)->tcp);
+}
