@@ -70,7 +70,7 @@ static const struct cmd_option load_options[] = {
     {"compress", 0, "TYPE", CMD_SETTING, AT(settings), 0, 0, "compress", "none, zlib, lz4 or zstd"},
     {"header", 0, "FORM", CMD_SETTING, AT(settings), 0, 0, "header", "binary or json"},
     {"lanes", 0, "N", CMD_SETTING, AT(settings), 0, 0, "lanes", "data threads"},
-    {"net", 0, "NAME", CMD_SETTING, AT(settings), 0, 0, "net", "uring, epoll, null or auto"},
+    {"net", 0, "NAME", CMD_SETTING, AT(settings), 0, 0, "net", "uring, epoll, null, dpdk or auto"},
     {"idle", 0, "NAME", CMD_SETTING, AT(settings), 0, 0, "idle",
      "gather, spin, yield or backoff; with spin the generator spins too"},
     {"seed", 0, "N", CMD_COUNT, AT(seed), 0, 9e15, NULL,

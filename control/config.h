@@ -41,7 +41,18 @@ struct salvo_config {
 /* Field values of the OPT_ENUM options that the program branches on, in list order. */
 enum salvo_config_batch { SALVO_BATCH_OFF, SALVO_BATCH_NATURAL, SALVO_BATCH_LINGER };
 enum salvo_config_threads { SALVO_THREADS_DEDICATED, SALVO_THREADS_SHARED, SALVO_THREADS_CALLER };
-enum salvo_config_net { SALVO_NET_AUTO, SALVO_NET_URING, SALVO_NET_EPOLL, SALVO_NET_NULL };
+enum salvo_config_net {
+    SALVO_NET_AUTO,
+    SALVO_NET_URING,
+    SALVO_NET_EPOLL,
+    SALVO_NET_NULL,
+    SALVO_NET_DPDK
+};
+enum salvo_config_control_net {
+    SALVO_CONTROL_NET_AUTO,
+    SALVO_CONTROL_NET_KERNEL,
+    SALVO_CONTROL_NET_LANE
+};
 enum salvo_config_fault_table { SALVO_FAULT_TABLE_4_7_1, SALVO_FAULT_TABLE_5_1_4 };
 
 #define SALVO_CONFIG_ERROR_MAX 512

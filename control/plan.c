@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "codec/message.h"
+#include "control/nets.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -187,6 +188,7 @@ int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_pl
                     char ret_error[SALVO_CONFIG_ERROR_MAX])
 {
     struct salvo_plan plan = {.lanes_count = config->lanes};
+    struct salvo_tcp_config tcp;
     int r;
 
     if (config->try_timeout_ms > config->timeout_ms) {
@@ -204,13 +206,15 @@ int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_pl
         return salvo_raise(-EINVAL);
     }
     r = plan_check_texts(config, ret_error);
+    if (r == 0 && config->net == SALVO_NET_DPDK)
+        r = salvo_nets_tcp_config(config, &tcp, ret_error);
     if (r == 0)
         r = plan_lane(config, &plan, ret_error);
     if (r == 0)
         r = plan_submitter(config, &plan, ret_error);
     if (r)
         return salvo_trace(r);
-    if (config->control_by_lane)
+    if (salvo_config_control_by_lane(config))
         plan.lane.streams_max = config->brokers_max + 32;
     plan.lane_memory = salvo_lane_memory_size(&plan.lane);
     plan.chunks_memory = (uint64_t)plan.lane.chunks_max * plan.lane.chunk_size;

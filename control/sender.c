@@ -218,12 +218,9 @@ static int sender_net_open(void *arg, uint32_t lane_index, const struct salvo_ne
                            struct salvo_net **ret_net, const char **ret_note)
 {
     struct salvo_sender *sender = arg;
-    const char *name = salvo_config_enum_name(&sender->config, SALVO_OPTION_net);
 
-    /* Control speaks real TCP even when lanes measure themselves against "null". */
-    if (lane_index == SALVO_ENV_CONTROL)
-        name = "epoll";
-    return salvo_net_open(name, conf, ret_net, ret_note);
+    static_assert(SALVO_ENV_CONTROL == UINT32_MAX, "as salvo_nets_open has it");
+    return salvo_nets_open(&sender->nets, lane_index, conf, ret_net, ret_note);
 }
 
 static int sender_error(char *errbuf, size_t errbuf_size, int code, const char *what)
@@ -408,7 +405,12 @@ static int sender_take(struct salvo_sender *sender, uint64_t seed, char *errbuf,
         SALVO_ARENA_TAKE(&sender->arena, struct salvo_submitter, sender->config.submitters_max);
     sender->availability =
         SALVO_ARENA_TAKE(&sender->arena, salvo_availability, sender->config.brokers_max);
-    if (!sender->config.control_by_lane) {
+    if (sender->env.net_open == sender_net_open)
+        r = salvo_nets_start(&sender->nets, &sender->config, sender->clock, &sender->log, errbuf,
+                             errbuf_size);
+    if (r)
+        return r;
+    if (!salvo_config_control_by_lane(&sender->config)) {
         salvo_net_conf_default(&control_net, sender->clock);
         control_net.links_max = salvo_control_links_max(&sender->config);
         control_net.disabled = sender->plan.net.disabled;
@@ -590,6 +592,7 @@ void salvo_sender_stop(struct salvo_sender *sender)
         salvo_control_deinit(&sender->control); /* and its net */
     else if (sender->control_net != NULL)
         salvo_net_destroy(sender->control_net);
+    salvo_nets_stop(&sender->nets);
     for (uint32_t i = 0; i < sender->lanes_count; i++)
         salvo_lane_deinit(sender->lanes[i]);
     if (sender->arena.locked)

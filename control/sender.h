@@ -10,6 +10,7 @@
 #include "base/idle.h"
 #include "base/log.h"
 #include "control/control.h"
+#include "control/nets.h"
 #include "control/plan.h"
 #include "dataplane/lane.h"
 
@@ -47,6 +48,7 @@ struct salvo_sender {
     struct salvo_statfile statfile;
     bool statfile_open;
     struct salvo_error_log errors;
+    struct salvo_nets nets;
     struct salvo_net *control_net;
     const char *net_note; /* why the backend is not the one asked for; NULL */
     pthread_t *threads;

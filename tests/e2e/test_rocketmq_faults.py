@@ -29,7 +29,7 @@ VARIANTS = {
     "plain": {},
     "fault-latency": {"fault_latency": True},
     "fault-latency-old-table": {"fault_latency": True, "fault_table": "4.7.1"},
-    "control-by-lane": {"control_by_lane": True},
+    "control-by-lane": {"control_net": "lane"},
     "shared": {"threads": "shared"},
     "caller": {"threads": "caller"},
     "epoll": {"net": "epoll"},
@@ -318,7 +318,7 @@ def test_a_broker_shut_down_in_order_loses_nothing(cluster):
         "linger": {"batch": "linger"},
         "ordered": {},
         "epoll": {"net": "epoll"},
-        "control-by-lane": {"control_by_lane": True},
+        "control-by-lane": {"control_net": "lane"},
         "caller": {"threads": "caller"},
     }
     broker = cluster.broker("broker-b")
@@ -351,7 +351,7 @@ def test_nameservers_that_fail(cluster):
     them."""
     variants = {
         "plain": {},
-        "control-by-lane": {"control_by_lane": True},
+        "control-by-lane": {"control_net": "lane"},
         "caller": {"threads": "caller"},
         "epoll": {"net": "epoll"},
         "shared": {"threads": "shared"},

@@ -213,7 +213,7 @@ static salvo_conf *sim_conf(struct sim *sim)
     sim_set(sim, conf, "instance_name", "sim");
     sim_set(sim, conf, "log_level", "error");
     sim_set(sim, conf, "lanes", "%u", sim->plan.lanes);
-    sim_set(sim, conf, "control_by_lane", "%s", sim_chance(sim, 300) ? "true" : "false");
+    sim_set(sim, conf, "control_net", "%s", sim_chance(sim, 300) ? "lane" : "kernel");
     sim_set(sim, conf, "route_interval_ms", "%u", sim_between(sim, 300, 5000));
     sim_set(sim, conf, "heartbeat_interval_ms", "%u", sim_between(sim, 500, 30000));
     sim_set(sim, conf, "connect_timeout_ms", "%u", sim_between(sim, 100, 3000));

@@ -1,0 +1,183 @@
+/* Options -> networks: see nets.h. */
+#include "control/nets.h"
+
+#include "base/assert.h"
+#include "base/error.h"
+#include "base/random.h"
+#include "dataplane/net_tcp.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool salvo_config_control_by_lane(const struct salvo_config *config)
+{
+    if (config->control_net == SALVO_CONTROL_NET_AUTO)
+        return config->net == SALVO_NET_DPDK; /* what the NIC reaches, the kernel may not */
+    return config->control_net == SALVO_CONTROL_NET_LANE;
+}
+
+/* "10.0.0.1", and with ret_bits "10.0.0.1/24". */
+static bool address_parse(const char *text, struct salvo_ip_address *ret_address, uint8_t *ret_bits)
+{
+    char host[INET6_ADDRSTRLEN];
+    size_t size = strcspn(text, "/");
+    unsigned long bits = 0;
+    char *end;
+
+    memset(ret_address, 0, sizeof(*ret_address));
+    if (size >= sizeof(host) || (text[size] == '/') != (ret_bits != NULL))
+        return false;
+    memcpy(host, text, size);
+    host[size] = '\0';
+    if (inet_pton(AF_INET, host, ret_address->bytes) == 1)
+        ret_address->version = 4;
+    else if (inet_pton(AF_INET6, host, ret_address->bytes) == 1)
+        ret_address->version = 6;
+    else
+        return false;
+    if (ret_bits == NULL)
+        return true;
+    if (text[size + 1] < '0' || text[size + 1] > '9')
+        return false;
+    bits = strtoul(text + size + 1, &end, 10);
+    *ret_bits = (uint8_t)bits;
+    return *end == '\0' && bits <= (ret_address->version == 4 ? 32 : 128);
+}
+
+/* At most one of each family, separated by a comma. `bits4` and `bits6` are NULL for gateways. */
+static bool addresses_parse(const char *list, struct salvo_ip_address *ret_4, uint8_t *bits4,
+                            struct salvo_ip_address *ret_6, uint8_t *bits6)
+{
+    while (*list != '\0') {
+        char text[64];
+        size_t size = strcspn(list, ",");
+        struct salvo_ip_address address;
+        uint8_t bits;
+
+        if (size >= sizeof(text))
+            return false;
+        memcpy(text, list, size);
+        text[size] = '\0';
+        if (!address_parse(text, &address, bits4 == NULL ? NULL : &bits))
+            return false;
+        struct salvo_ip_address *place = address.version == 4 ? ret_4 : ret_6;
+        if (place->version != 0)
+            return false;
+        *place = address;
+        if (bits4 != NULL)
+            *(address.version == 4 ? bits4 : bits6) = bits;
+        list += size;
+        if (*list == ',' && *++list == '\0')
+            return false;
+    }
+    return true;
+}
+
+int salvo_nets_tcp_config(const struct salvo_config *config, struct salvo_tcp_config *ret_tcp,
+                          char ret_error[SALVO_CONFIG_ERROR_MAX])
+{
+    struct salvo_tcp_config tcp;
+
+    salvo_tcp_config_defaults(&tcp);
+    tcp.mtu = (uint16_t)config->dpdk_mtu;
+    if (config->dpdk_device[0] == '\0') {
+        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
+                 "net is dpdk, and dpdk_device is empty: set it to a NIC's PCI address, or to a "
+                 "virtual device as in net_af_packet0,iface=eth1 (docs/DPDK.md)");
+        return salvo_raise(-EINVAL);
+    }
+    if (!addresses_parse(config->dpdk_address, &tcp.address4, &tcp.prefix4_bits, &tcp.address6,
+                         &tcp.prefix6_bits) ||
+        tcp.address4.version + tcp.address6.version == 0) {
+        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
+                 "dpdk_address is \"%s\": write salvo's own address on that network with its "
+                 "prefix, as in 10.0.0.5/24, or 10.0.0.5/24,fd00::5/64",
+                 config->dpdk_address);
+        return salvo_raise(-EINVAL);
+    }
+    if (!addresses_parse(config->dpdk_gateway, &tcp.gateway4, NULL, &tcp.gateway6, NULL)) {
+        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
+                 "dpdk_gateway is \"%s\": write an address, as in 10.0.0.1, one of each family at "
+                 "most, or leave it empty when all brokers are on the link",
+                 config->dpdk_gateway);
+        return salvo_raise(-EINVAL);
+    }
+    if (tcp.address6.version != 0 && tcp.mtu < SALVO_IP6_MTU_SAFE) {
+        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
+                 "dpdk_mtu is %u, and IPv6 needs %u: raise it, or leave the IPv6 address out",
+                 tcp.mtu, SALVO_IP6_MTU_SAFE);
+        return salvo_raise(-EINVAL);
+    }
+    *ret_tcp = tcp;
+    return 0;
+}
+
+/* Initial sequence numbers and ports must not be guessed: 32 bytes from the kernel. */
+static void key_draw(uint8_t *ret_key, size_t size)
+{
+    struct salvo_random random;
+
+    salvo_random_init_system(&random);
+    static_assert(sizeof(random.state) == 32, "the whole of it comes from the kernel");
+    salvo_assert(size == sizeof(random.state));
+    memcpy(ret_key, random.state, size);
+}
+
+int salvo_nets_start(struct salvo_nets *nets, const struct salvo_config *config,
+                     struct salvo_clock *clock, struct salvo_log *log, char *errbuf,
+                     size_t errbuf_size)
+{
+    struct salvo_dpdk_conf conf = {
+        .device = config->dpdk_device,
+        .eal = config->dpdk_eal,
+        .queues = config->lanes,
+        .mtu = (uint16_t)config->dpdk_mtu,
+        .memory_mb = config->dpdk_memory_mb,
+        .huge_pages = config->huge_pages,
+        .clock = clock,
+        .log = log,
+    };
+    char error[SALVO_CONFIG_ERROR_MAX] = "out of memory";
+    int r;
+
+    *nets = (struct salvo_nets){.config = config};
+    if (config->net != SALVO_NET_DPDK)
+        return 0;
+    r = salvo_nets_tcp_config(config, &nets->tcp, error);
+    if (r == 0)
+        r = salvo_dpdk_port_open(&conf, &nets->port, error, sizeof(error));
+    if (r) {
+        snprintf(errbuf, errbuf_size, "%s", error);
+        return salvo_trace(r);
+    }
+    key_draw(nets->tcp.key, sizeof(nets->tcp.key));
+    return 0;
+}
+
+int salvo_nets_open(struct salvo_nets *nets, uint32_t lane_index, const struct salvo_net_conf *conf,
+                    struct salvo_net **ret_net, const char **ret_note)
+{
+    const char *name = salvo_config_enum_name(nets->config, SALVO_OPTION_net);
+
+    if (lane_index == UINT32_MAX) /* real TCP even when lanes measure themselves against "null" */
+        return salvo_net_open("epoll", conf, ret_net, ret_note);
+    if (nets->port == NULL)
+        return salvo_net_open(name, conf, ret_net, ret_note);
+    struct salvo_net_tcp_conf tcp_conf = {
+        .tcp = nets->tcp,
+        .device = salvo_dpdk_port_device(nets->port, lane_index),
+    };
+    int r = salvo_net_tcp_open(conf, &tcp_conf, ret_net);
+    if (r)
+        salvo_device_head(tcp_conf.device)->ops->close(tcp_conf.device);
+    return salvo_trace(r);
+}
+
+void salvo_nets_stop(struct salvo_nets *nets)
+{
+    if (nets->port != NULL)
+        salvo_dpdk_port_close(nets->port);
+    nets->port = NULL;
+}
