@@ -88,6 +88,12 @@ int salvo_nets_tcp_config(const struct salvo_config *config, struct salvo_tcp_co
                  "virtual device as in net_af_packet0,iface=eth1 (docs/DPDK.md)");
         return salvo_raise(-EINVAL);
     }
+    if (config->lanes != 1) {
+        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
+                 "lanes is %u, and net=dpdk steers answers to one lane only: set lanes to 1",
+                 config->lanes);
+        return salvo_raise(-EINVAL);
+    }
     if (!addresses_parse(config->dpdk_address, &tcp.address4, &tcp.prefix4_bits, &tcp.address6,
                          &tcp.prefix6_bits) ||
         tcp.address4.version + tcp.address6.version == 0) {

@@ -392,8 +392,15 @@ static int sender_take(struct salvo_sender *sender, uint64_t seed, char *errbuf,
 {
     struct salvo_net_conf control_net;
     const char *note = NULL;
-    int r = salvo_arena_init(&sender->arena, sender->plan.arena_size, sender->config.huge_pages);
+    int r = 0;
 
+    /* First: packets may need huge pages, the arena can do without. */
+    if (sender->env.net_open == sender_net_open)
+        r = salvo_nets_start(&sender->nets, &sender->config, sender->clock, &sender->log, errbuf,
+                             errbuf_size);
+    if (r)
+        return r;
+    r = salvo_arena_init(&sender->arena, sender->plan.arena_size, sender->config.huge_pages);
     if (r)
         return sender_error(errbuf, errbuf_size, r,
                             "memory (salvo check prints how much; lower messages_out_max, "
@@ -405,11 +412,6 @@ static int sender_take(struct salvo_sender *sender, uint64_t seed, char *errbuf,
         SALVO_ARENA_TAKE(&sender->arena, struct salvo_submitter, sender->config.submitters_max);
     sender->availability =
         SALVO_ARENA_TAKE(&sender->arena, salvo_availability, sender->config.brokers_max);
-    if (sender->env.net_open == sender_net_open)
-        r = salvo_nets_start(&sender->nets, &sender->config, sender->clock, &sender->log, errbuf,
-                             errbuf_size);
-    if (r)
-        return r;
     if (!salvo_config_control_by_lane(&sender->config)) {
         salvo_net_conf_default(&control_net, sender->clock);
         control_net.links_max = salvo_control_links_max(&sender->config);

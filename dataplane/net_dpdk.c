@@ -30,6 +30,8 @@
 #define PORT_DESCRIPTORS 1024
 /* 4,096: net_af_xdp takes as many at once for its fill ring, whatever it was asked for. */
 #define POOL_SPARE 4096
+/* 16 of 2 MiB: a queue pair's 6,400 packets of 2.4 KB, and what the EAL takes for itself. */
+#define HUGE_PAGES_WANTED 16ull
 
 enum eal_state { EAL_NEVER, EAL_STARTING, EAL_RUNS, EAL_FAILED };
 
@@ -144,7 +146,7 @@ static bool argument_put_cores(struct eal_arguments *a)
 
 static bool arguments_make(struct eal_arguments *a, const struct salvo_dpdk_conf *conf)
 {
-    bool huge = conf->huge_pages && huge_pages_free() != 0;
+    bool huge = conf->huge_pages && huge_pages_free() >= HUGE_PAGES_WANTED * conf->queues;
     bool good = argument_put(a, "salvo") && argument_put_cores(a) &&
                 argument_put(a, "--no-telemetry") && argument_put(a, "--no-shconf");
     const char *at = conf->eal;
@@ -193,7 +195,7 @@ static int eal_error(const struct salvo_dpdk_conf *conf, int code, char *ret_err
     if (geteuid() != 0)
         help =
             "DPDK needs root, or the capabilities and device permissions that docs/DPDK.md names";
-    else if (device_is_pci(conf->device) && huge_pages_free() == 0)
+    else if (device_is_pci(conf->device) && huge_pages_free() < HUGE_PAGES_WANTED)
         help = "a NIC needs huge pages: sysctl vm.nr_hugepages=128";
     snprintf(ret_error, error_size, "DPDK did not start (%s; its last words: %s): %s",
              strerror(code < 0 ? -code : EINVAL), eal.line_last, help);
@@ -235,11 +237,25 @@ static int port_error(const struct salvo_dpdk_port *port, int code, const char *
     return salvo_raise(code < 0 ? code : -code);
 }
 
+/* Its frames lie in memory that the kernel wants in one piece; in ordinary pages those that cross a
+ * border are lost, and their memory with them. */
+static bool device_needs_huge_pages(const char *device)
+{
+    return strncmp(device, "net_af_xdp", 10) == 0;
+}
+
 static int port_probe(struct salvo_dpdk_port *port, char *ret_error, size_t error_size)
 {
     bool pci = device_is_pci(port->conf.device);
     int r = 0;
 
+    if (device_needs_huge_pages(port->conf.device) && !rte_eal_has_hugepages()) {
+        snprintf(ret_error, error_size,
+                 "dpdk_device %s needs huge pages, and DPDK started without: sysctl "
+                 "vm.nr_hugepages=64, and leave huge_pages on",
+                 port->name);
+        return salvo_raise(-ENOMEM);
+    }
     if (rte_eth_dev_get_port_by_name(port->name, &port->id) == 0) {
         if (!pci) {
             snprintf(ret_error, error_size,

@@ -83,6 +83,7 @@ enum tcp_sleep { TCP_AWAKE, TCP_ASLEEP, TCP_WOKEN };
 struct net_tcp {
     /* fixed after start */
     struct salvo_net_head head;
+    struct salvo_net_ops table;
     struct salvo_net_conf conf;
     struct salvo_device *device;
     const struct salvo_device_ops *ops;
@@ -825,7 +826,6 @@ static void net_tcp_destroy(struct salvo_net *net)
 }
 
 static const struct salvo_net_ops net_tcp_ops = {
-    .name = "tcp",
     .connect = net_tcp_connect,
     .listen = net_tcp_listen,
     .set_cookie = net_tcp_set_cookie,
@@ -896,10 +896,12 @@ int salvo_net_tcp_open(const struct salvo_net_conf *conf, const struct salvo_net
     if (n == NULL)
         return salvo_raise(-ENOMEM);
     memset(n, 0, sizeof(*n));
-    n->head = (struct salvo_net_head){.magic = SALVO_NET_MAGIC, .ops = &net_tcp_ops};
+    n->table = net_tcp_ops;
+    n->head = (struct salvo_net_head){.magic = SALVO_NET_MAGIC, .ops = &n->table};
     n->conf = *conf;
     n->device = tcp_conf->device;
     n->ops = salvo_device_head(n->device)->ops;
+    n->table.name = n->ops->name; /* what reports call it */
     n->references = salvo_device_head(n->device)->caps.references;
     r = open_parts(n, &config);
     if (r) {

@@ -37,6 +37,7 @@ static int port_open(void)
         .queues = 1,
         .mtu = 1500,
         .memory_mb = 128,
+        .huge_pages = true, /* when there are any */
         .clock = salvo_clock_system(),
         .log = &port_log,
     };
