@@ -24,9 +24,12 @@
 #define TCP_FRAMES_PER_TURN 512
 /* 4096: releases that wait for a device; when there are more the machine adds them up. */
 #define TCP_HOLDS_MAX 4096u /* power of two */
-/* Most devices cannot wake a sleeper: naps are this long, from the first to the longest. */
-#define TCP_NAP_NS_MIN (20 * SALVO_NS_PER_US)
-#define TCP_NAP_NS_MAX (100 * SALVO_NS_PER_US)
+/* Most devices cannot wake a sleeper: naps are this long, from the first to the longest, and longer
+ * still when nothing has come for a while: 100 us cost an eighth of a core for nothing. */
+#define TCP_NAP_NS_MIN   (20 * SALVO_NS_PER_US)
+#define TCP_NAP_NS_MAX   (100 * SALVO_NS_PER_US)
+#define TCP_NAP_NS_QUIET SALVO_NS_PER_MS
+#define TCP_QUIET_NS     (100 * SALVO_NS_PER_MS)
 /* 2 s: a closed link whose last bytes nobody acknowledges is reset then. */
 #define TCP_LINGER_NS (2 * SALVO_NS_PER_S)
 /* 32: a peer that does not close holds a connection of ours that nobody wants; then the oldest is
@@ -744,6 +747,7 @@ static void net_tcp_sleep(struct net_tcp *n, unsigned events_min, int64_t gather
                           int64_t timeout_ns)
 {
     int64_t start_ns = salvo_clock_mono_ns(n->conf.clock);
+    int64_t quiet_ns = TCP_QUIET_NS;
     int64_t nap_ns = TCP_NAP_NS_MIN;
 
     while (!net_tcp_woken(n)) {
@@ -758,9 +762,11 @@ static void net_tcp_sleep(struct net_tcp *n, unsigned events_min, int64_t gather
             limit_ns = SALVO_MIN(limit_ns, gather_ns - passed_ns);
         limit_ns = SALVO_MIN(limit_ns, SALVO_MAX(next_ns(n, start_ns + passed_ns), 1));
         n->ops->nap(n->device, SALVO_MIN(nap_ns, limit_ns));
-        nap_ns = SALVO_MIN(nap_ns * 2, TCP_NAP_NS_MAX);
-        if (net_tcp_turn(n) != 0)
+        nap_ns = SALVO_MIN(nap_ns * 2, passed_ns < quiet_ns ? TCP_NAP_NS_MAX : TCP_NAP_NS_QUIET);
+        if (net_tcp_turn(n) != 0) {
             nap_ns = TCP_NAP_NS_MIN;
+            quiet_ns = passed_ns + TCP_QUIET_NS;
+        }
         net_tcp_flush((struct salvo_net *)n);
     }
 }
