@@ -1,0 +1,452 @@
+/* dataplane/net_tcp: what the suite of dataplane_net.c cannot bring about, over a device in this
+ * process with a peer that acknowledges everything: references that outlive their ACKs, a link that
+ * is down, answers that meet a reset, time that only naps move. */
+#include "tests/packet/wire.h"
+#include "tests/unit/unit.h"
+
+#include "dataplane/net_tcp.h"
+
+#include <arpa/inet.h>
+
+#define FRAMES_MAX 64
+#define EVENTS_MAX 32
+
+static const uint8_t peer_mac[6] = {2, 0, 0, 0, 0, 2};
+
+/* The device, and the other end of it. */
+struct wire_device {
+    struct salvo_device_head head;
+    struct salvo_clock_manual clock;
+    bool down;
+    bool closed;
+    unsigned naps;
+
+    uint8_t frames[FRAMES_MAX][2048]; /* to salvo; those below `given` have been received */
+    uint32_t sizes[FRAMES_MAX];
+    unsigned given, count;
+
+    uint8_t out[WIRE_FRAME_MAX];
+    uint64_t attached, completed;
+    bool holds; /* completes nothing */
+
+    /* the peer */
+    bool mute; /* acknowledges nothing */
+    uint32_t next, seq;
+    uint64_t received;
+    bool fin_seen, reset_seen;
+    struct wire_segment last; /* addresses and ports as salvo sees them */
+};
+
+static struct wire_device device;
+
+static struct wire_device *device_of(struct salvo_device *d)
+{
+    return (struct wire_device *)d;
+}
+
+static void to_salvo(struct wire_device *d, const uint8_t *frame, uint32_t size)
+{
+    assert_true(d->count < FRAMES_MAX);
+    memcpy(d->frames[d->count], frame, size);
+    d->sizes[d->count++] = size;
+}
+
+static void peer_says(struct wire_device *d, uint8_t flags, const uint8_t *payload, uint32_t size)
+{
+    uint8_t frame[2048];
+    struct wire_segment s = {.source_port = d->last.target_port,
+                             .target_port = d->last.source_port,
+                             .seq = d->seq,
+                             .ack = d->next,
+                             .flags = flags,
+                             .window = 65535,
+                             .mss = flags & WIRE_SYN ? 1000 : 0,
+                             .shift = -1,
+                             .payload = payload,
+                             .size = size};
+
+    memcpy(s.source_mac, peer_mac, 6);
+    memcpy(s.target_mac, d->head.caps.mac, 6);
+    memcpy(s.source, d->last.target, 4);
+    memcpy(s.target, d->last.source, 4);
+    to_salvo(d, frame, wire_build(frame, &s));
+    d->seq += size + ((flags & (WIRE_SYN | WIRE_FIN)) != 0);
+}
+
+static void peer_takes(struct wire_device *d, const uint8_t *frame, uint32_t size)
+{
+    uint8_t answer[64];
+    struct wire_segment s;
+    const char *bad;
+    enum wire_kind kind = wire_parse(frame, size, &s, &bad);
+
+    if (kind == WIRE_ARP_ASK)
+        to_salvo(d, answer, wire_arp(answer, 2, peer_mac, s.target, d->head.caps.mac, s.source));
+    if (kind != WIRE_TCP)
+        return;
+    d->last = s;
+    d->reset_seen |= (s.flags & WIRE_RST) != 0;
+    if (s.flags & WIRE_SYN) {
+        d->next = s.seq + 1;
+        d->seq = 5000;
+        peer_says(d, WIRE_SYN | WIRE_ACK, NULL, 0);
+    } else if (s.seq == d->next && !d->mute && !d->reset_seen) {
+        d->next += s.size + ((s.flags & WIRE_FIN) != 0);
+        d->received += s.size;
+        d->fin_seen |= (s.flags & WIRE_FIN) != 0;
+        if (s.size != 0 || s.flags & WIRE_FIN)
+            peer_says(d, WIRE_ACK, NULL, 0);
+    }
+}
+
+static unsigned wire_receive(struct salvo_device *dev, struct salvo_device_frame *ret_frames,
+                             unsigned frames_max)
+{
+    struct wire_device *d = device_of(dev);
+    unsigned count = 0;
+
+    if (d->given == d->count)
+        d->given = d->count = 0; /* the last ones have been read */
+    for (; count < frames_max && d->given != d->count; d->given++)
+        ret_frames[count++] =
+            (struct salvo_device_frame){.bytes = d->frames[d->given], .size = d->sizes[d->given]};
+    return count;
+}
+
+static unsigned wire_room(struct salvo_device *dev)
+{
+    return FRAMES_MAX - device_of(dev)->count;
+}
+
+static uint8_t *wire_claim(struct salvo_device *dev, uint32_t size)
+{
+    assert_true(size <= WIRE_FRAME_MAX);
+    return device_of(dev)->out;
+}
+
+/* The field holds the pseudo header's sum: the rest is summed over it, as a device would. */
+static void packet_sum(struct wire_device *d, const struct salvo_tcp_packet *packet)
+{
+    uint8_t *tcp = d->out + SALVO_ETHERNET_SIZE + packet->ip_size;
+    uint32_t size = packet->header_size + packet->payload_size;
+    uint16_t sum;
+
+    if (packet->ip_size == 0 || !d->head.caps.checksum)
+        return;
+    sum = salvo_sum_finish(salvo_sum_bytes(tcp, size - SALVO_ETHERNET_SIZE - packet->ip_size, 0));
+    memcpy(tcp + 16, &sum, sizeof(sum));
+}
+
+static void wire_commit(struct salvo_device *dev, const struct salvo_tcp_packet *packet)
+{
+    struct wire_device *d = device_of(dev);
+
+    assert_false(d->down);
+    packet_sum(d, packet);
+    peer_takes(d, d->out, packet->header_size + packet->payload_size);
+}
+
+static void wire_attach(struct salvo_device *dev, const struct salvo_tcp_packet *packet)
+{
+    struct wire_device *d = device_of(dev);
+    uint32_t at = packet->header_size;
+
+    memcpy(d->out, packet->header, at);
+    for (uint32_t i = 0; i < packet->range_count; i++) {
+        memcpy(d->out + at, packet->ranges[i].bytes, packet->ranges[i].size);
+        at += (uint32_t)packet->ranges[i].size;
+    }
+    packet_sum(d, packet);
+    d->attached++;
+    if (!d->holds)
+        d->completed = d->attached;
+    peer_takes(d, d->out, at);
+}
+
+static uint64_t wire_completed(struct salvo_device *dev)
+{
+    return device_of(dev)->completed;
+}
+
+static void wire_flush(struct salvo_device *dev)
+{
+}
+
+static bool wire_link_up(struct salvo_device *dev)
+{
+    return !device_of(dev)->down;
+}
+
+static void wire_nap(struct salvo_device *dev, int64_t ns)
+{
+    assert_true(ns > 0);
+    device_of(dev)->naps++;
+    salvo_clock_manual_advance(&device_of(dev)->clock, ns);
+}
+
+static void wire_wake(struct salvo_device *dev)
+{
+}
+
+static void wire_close(struct salvo_device *dev)
+{
+    device_of(dev)->closed = true;
+}
+
+static const struct salvo_device_ops wire_ops = {
+    .name = "wire",
+    .receive = wire_receive,
+    .room = wire_room,
+    .claim = wire_claim,
+    .commit = wire_commit,
+    .attach = wire_attach,
+    .completed = wire_completed,
+    .flush = wire_flush,
+    .link_up = wire_link_up,
+    .nap = wire_nap,
+    .wake = wire_wake,
+    .close = wire_close,
+};
+
+/* --- the net over it -------------------------------------------------------------------------- */
+
+struct seen {
+    unsigned up, down, gone;
+    uint64_t released, handed_over, bytes;
+    enum salvo_net_down reason;
+};
+
+static struct salvo_net *start(bool references)
+{
+    struct salvo_net_tcp_conf tcp_conf = {.device = (struct salvo_device *)&device};
+    struct salvo_net_conf conf;
+    struct salvo_net *net;
+
+    memset(&device, 0, sizeof(device));
+    salvo_clock_manual_init(&device.clock, SALVO_NS_PER_S, 0);
+    device.head = (struct salvo_device_head){.magic = SALVO_DEVICE_MAGIC,
+                                             .ops = &wire_ops,
+                                             .caps = {.mac = {2, 0, 0, 0, 0, 1},
+                                                      .mtu = 1500,
+                                                      .checksum = references,
+                                                      .references = references}};
+    salvo_net_conf_default(&conf, &device.clock.clock);
+    conf.links_max = 4;
+    salvo_tcp_config_defaults(&tcp_conf.tcp);
+    tcp_conf.tcp.address4 = salvo_ip4_address(10, 0, 0, 1);
+    tcp_conf.tcp.prefix4_bits = 24;
+    assert_int_equal(salvo_net_tcp_open(&conf, &tcp_conf, &net), 0);
+    return net;
+}
+
+/* One turn. */
+static void turn(struct salvo_net *net, struct seen *seen)
+{
+    struct salvo_net_event events[EVENTS_MAX];
+    unsigned count = salvo_net_poll(net, events, EVENTS_MAX);
+
+    for (unsigned i = 0; i < count; i++) {
+        seen->up += events[i].kind == SALVO_NET_UP;
+        seen->gone += events[i].kind == SALVO_NET_GONE;
+        if (events[i].kind == SALVO_NET_RELEASED)
+            seen->released += events[i].released.bytes;
+        if (events[i].kind == SALVO_NET_DATA) {
+            assert_int_equal(seen->down, 0);
+            seen->bytes += events[i].data.size;
+            salvo_net_give_back(net, events[i].data.buffer);
+        }
+        if (events[i].kind == SALVO_NET_DOWN) {
+            seen->down++;
+            seen->reason = events[i].down.reason;
+            seen->handed_over = events[i].down.handed_over;
+        }
+    }
+    salvo_net_flush(net);
+}
+
+/* Turns with time between them: what can happen by itself has happened. */
+static void turns(struct salvo_net *net, struct seen *seen, int64_t for_ns)
+{
+    int64_t until_ns = device.clock.mono_now_ns + for_ns;
+
+    while (device.clock.mono_now_ns < until_ns) {
+        turn(net, seen);
+        salvo_clock_manual_advance(&device.clock, SALVO_NS_PER_MS);
+    }
+    turn(net, seen);
+}
+
+static uint32_t connected(struct salvo_net *net, struct seen *seen)
+{
+    struct salvo_endpoint to = {.v4 = {.sin_family = AF_INET,
+                                       .sin_port = htons(9876),
+                                       .sin_addr.s_addr = htonl(0x0a000002)}};
+    uint32_t link;
+
+    assert_int_equal(salvo_net_connect(net, &to, SALVO_NS_PER_S, 1, &link), 0);
+    turns(net, seen, 10 * SALVO_NS_PER_MS);
+    assert_int_equal(seen->up, 1);
+    return link;
+}
+
+static size_t send_bytes(struct salvo_net *net, uint32_t link, size_t size)
+{
+    static uint8_t bytes[SALVO_KIB(512)];
+    struct salvo_range range = {bytes, size};
+
+    assert_true(size <= sizeof(bytes));
+    return salvo_net_send(net, link, &range, 1);
+}
+
+static void bytes_are_released_when_the_device_lets_go_of_them(void **state)
+{
+    struct salvo_net *net = start(true);
+    struct seen seen = {0};
+    uint32_t link = connected(net, &seen);
+
+    device.holds = true;
+    assert_int_equal(send_bytes(net, link, 3000), 3000);
+    turns(net, &seen, 100 * SALVO_NS_PER_MS);
+    assert_int_equal(device.received, 3000); /* and acknowledged */
+    assert_int_equal(seen.released, 0);
+    device.completed = device.attached - 1;
+    turns(net, &seen, 5 * SALVO_NS_PER_MS);
+    assert_int_equal(seen.released, 0);
+    salvo_net_close(net, link);
+    turns(net, &seen, 5 * SALVO_NS_PER_S);
+    assert_int_equal(seen.down, 1);
+    assert_int_equal(seen.gone, 0); /* however long it takes */
+    device.completed = device.attached;
+    turns(net, &seen, 5 * SALVO_NS_PER_MS);
+    assert_int_equal(seen.released, 3000);
+    assert_int_equal(seen.gone, 1);
+    salvo_net_destroy(net);
+    assert_true(device.closed);
+}
+
+static void nothing_leaves_while_the_link_is_down_and_all_of_it_after(void **state)
+{
+    struct salvo_net *net = start(false);
+    struct seen seen = {0};
+    uint32_t link = connected(net, &seen);
+
+    device.down = true; /* wire_commit asserts on it */
+    assert_int_equal(send_bytes(net, link, 50000), 50000);
+    turns(net, &seen, 10 * SALVO_NS_PER_S);
+    assert_int_equal(device.received, 0);
+    assert_int_equal(seen.down, 0);
+    device.down = false;
+    turns(net, &seen, 10 * SALVO_NS_PER_S);
+    assert_int_equal(device.received, 50000);
+    assert_int_equal(seen.released, 50000);
+    salvo_net_destroy(net);
+}
+
+static void a_close_in_order_says_fin_and_needs_no_answer_to_it(void **state)
+{
+    struct salvo_net *net = start(false);
+    struct seen seen = {0};
+    uint32_t link = connected(net, &seen);
+
+    assert_int_equal(send_bytes(net, link, 1000), 1000);
+    turns(net, &seen, 10 * SALVO_NS_PER_MS);
+    salvo_net_close(net, link);
+    turns(net, &seen, 10 * SALVO_NS_PER_MS);
+    assert_true(device.fin_seen && !device.reset_seen);
+    assert_int_equal(seen.handed_over, 1000);
+    assert_int_equal(seen.gone, 1); /* the peer has not closed */
+    salvo_net_destroy(net);
+    assert_true(device.reset_seen); /* and hears that nobody is left to listen */
+}
+
+static void a_close_with_bytes_unsent_is_a_reset(void **state)
+{
+    struct salvo_net *net = start(false);
+    struct seen seen = {0};
+    uint32_t link = connected(net, &seen);
+
+    device.mute = true;
+    assert_int_equal(send_bytes(net, link, 200000), 200000);
+    turns(net, &seen, 2 * SALVO_NS_PER_MS);
+    salvo_net_close(net, link);
+    turns(net, &seen, 2 * SALVO_NS_PER_MS);
+    assert_true(device.reset_seen && !device.fin_seen);
+    assert_true(seen.handed_over > 0 && seen.handed_over < 200000);
+    assert_int_equal(seen.released, 200000);
+    assert_int_equal(seen.gone, 1);
+    salvo_net_destroy(net);
+}
+
+static void a_closed_link_that_nobody_acknowledges_ends(void **state)
+{
+    struct salvo_net *net = start(false);
+    struct seen seen = {0};
+    uint32_t link = connected(net, &seen);
+
+    device.mute = true;
+    assert_int_equal(send_bytes(net, link, 1000), 1000);
+    turns(net, &seen, 2 * SALVO_NS_PER_MS);
+    salvo_net_close(net, link);
+    turns(net, &seen, SALVO_NS_PER_S);
+    assert_int_equal(seen.down, 1);
+    assert_int_equal(seen.gone, 0);
+    turns(net, &seen, 5 * SALVO_NS_PER_S);
+    assert_int_equal(seen.gone, 1);
+    assert_true(device.reset_seen);
+    salvo_net_destroy(net);
+}
+
+static void what_came_before_a_reset_is_told_before_it(void **state)
+{
+    static const uint8_t answer[800];
+    struct salvo_net *net = start(false);
+    struct seen seen = {0};
+
+    connected(net, &seen);
+    peer_says(&device, WIRE_ACK, answer, sizeof(answer));
+    peer_says(&device, WIRE_ACK, answer, sizeof(answer));
+    peer_says(&device, WIRE_RST | WIRE_ACK, NULL, 0); /* all in one burst */
+    turns(net, &seen, 5 * SALVO_NS_PER_MS);
+    assert_int_equal(seen.bytes, 2 * sizeof(answer)); /* turn() asserts: before DOWN */
+    assert_int_equal(seen.down, 1);
+    assert_int_equal(seen.reason, SALVO_NET_DOWN_RESET);
+    assert_int_equal(seen.gone, 1);
+    salvo_net_destroy(net);
+}
+
+static void naps_grow_longer_while_nothing_comes(void **state)
+{
+    struct salvo_net *net = start(false);
+    struct seen seen = {0};
+    unsigned busy, quiet;
+
+    connected(net, &seen);
+    device.naps = 0;
+    salvo_net_wait(net, 1, 0, 50 * SALVO_NS_PER_MS);
+    busy = device.naps;
+    device.naps = 0;
+    salvo_net_wait(net, 1, 0, 500 * SALVO_NS_PER_MS);
+    quiet = device.naps;
+    assert_in_range(busy, 500, 520);          /* 50 ms of 100 us, and the first short ones */
+    assert_in_range(quiet, 1000 + 395, 1450); /* 100 ms so, and 400 of 1 ms */
+    salvo_net_wake(net);
+    device.naps = 0;
+    salvo_net_wait(net, 1, 0, 500 * SALVO_NS_PER_MS);
+    assert_int_equal(device.naps, 0);
+    salvo_net_destroy(net);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bytes_are_released_when_the_device_lets_go_of_them),
+        cmocka_unit_test(nothing_leaves_while_the_link_is_down_and_all_of_it_after),
+        cmocka_unit_test(a_close_in_order_says_fin_and_needs_no_answer_to_it),
+        cmocka_unit_test(a_close_with_bytes_unsent_is_a_reset),
+        cmocka_unit_test(a_closed_link_that_nobody_acknowledges_ends),
+        cmocka_unit_test(what_came_before_a_reset_is_told_before_it),
+        cmocka_unit_test(naps_grow_longer_while_nothing_comes),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
