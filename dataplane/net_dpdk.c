@@ -28,9 +28,11 @@
 #define EAL_TEXT_MAX      1024
 /* 1,024 descriptors each way where the device says nothing better: half a millisecond at 2 Mpps. */
 #define PORT_DESCRIPTORS 1024
-/* 4,096: net_af_xdp takes as many at once for its fill ring, whatever it was asked for. */
-#define POOL_SPARE 4096
-/* 16 of 2 MiB: a queue pair's 6,400 packets of 2.4 KB, and what the EAL takes for itself. */
+/* Beside what the queues hold: frames being looked at. net_af_xdp takes 4,096 at once for its fill
+ * ring, whatever it was asked for. */
+#define POOL_SPARE     512
+#define POOL_SPARE_XDP 4096
+/* 16 of 2 MiB: net_af_xdp's 6,400 packets of 2.4 KB, and what the EAL takes for itself. */
 #define HUGE_PAGES_WANTED 16ull
 
 enum eal_state { EAL_NEVER, EAL_STARTING, EAL_RUNS, EAL_FAILED };
@@ -281,6 +283,15 @@ static int port_probe(struct salvo_dpdk_port *port, char *ret_error, size_t erro
     return 0;
 }
 
+/* What to ask the device for; 0: it would lose large frames. net_af_packet says 1,518 whatever its
+ * frames may hold. */
+static uint32_t port_mtu(const struct salvo_dpdk_port *port)
+{
+    if (strncmp(port->name, "net_af_packet", 13) != 0 || port->conf.mtu <= RTE_ETHER_MTU)
+        return port->conf.mtu;
+    return strstr(port->conf.device, "framesz=") != NULL ? RTE_ETHER_MTU : 0;
+}
+
 static int port_configure(struct salvo_dpdk_port *port, char *ret_error, size_t error_size)
 {
     struct rte_eth_conf conf = {0};
@@ -303,7 +314,14 @@ static int port_configure(struct salvo_dpdk_port *port, char *ret_error, size_t 
         conf.txmode.offloads = wanted;
     conf.rxmode.offloads =
         (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM) & port->info.rx_offload_capa;
-    conf.rxmode.mtu = port->conf.mtu;
+    conf.rxmode.mtu = port_mtu(port);
+    if (conf.rxmode.mtu == 0) {
+        snprintf(ret_error, error_size,
+                 "dpdk_mtu is %u, and net_af_packet takes frames of framesz bytes: write "
+                 "%s,framesz=16384,blocksz=65536, or lower dpdk_mtu to 1500",
+                 port->conf.mtu, port->conf.device);
+        return salvo_raise(-EINVAL);
+    }
     port->transmit_offloads = conf.txmode.offloads;
     r = rte_eth_dev_configure(port->id, queues, queues, &conf);
     if (r != 0)
@@ -313,18 +331,29 @@ static int port_configure(struct salvo_dpdk_port *port, char *ret_error, size_t 
     return 0;
 }
 
+/* net_af_packet wants room for framesz bytes; 0: not said. */
+static unsigned device_framesz(const char *device)
+{
+    const char *at = strstr(device, "framesz=");
+
+    return at == NULL ? 0 : (unsigned)SALVO_MIN(strtoul(at + 8, NULL, 10), 32768ul);
+}
+
 static int queue_pool(struct dpdk_queue *queue, uint16_t index, uint16_t receive_count,
                       uint16_t transmit_count)
 {
     struct salvo_dpdk_port *port = queue->port;
     /* 22: Ethernet header, and two VLAN tags that some devices count. */
-    unsigned room = SALVO_MAX(port->conf.mtu + 22u, 2048u) + RTE_PKTMBUF_HEADROOM;
+    unsigned room =
+        SALVO_MAX(SALVO_MAX(port->conf.mtu + 22u, 2048u), device_framesz(port->conf.device)) +
+        RTE_PKTMBUF_HEADROOM;
+    unsigned spare = device_needs_huge_pages(port->conf.device) ? POOL_SPARE_XDP : POOL_SPARE;
     int socket = rte_eth_dev_socket_id(port->id);
     char name[RTE_MEMPOOL_NAMESIZE];
 
     snprintf(name, sizeof(name), "salvo-%u-%u", port->id, index);
     queue->pool = rte_pktmbuf_pool_create_by_ops(
-        name, receive_count + transmit_count + DPDK_OUT_MAX + POOL_SPARE, 0, 0, (uint16_t)room,
+        name, receive_count + transmit_count + DPDK_OUT_MAX + spare, 0, 0, (uint16_t)room,
         socket < 0 ? SOCKET_ID_ANY : socket, "ring_sp_sc");
     queue->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (queue->pool == NULL)
