@@ -354,7 +354,7 @@ static int queue_pool(struct dpdk_queue *queue, uint16_t index, uint16_t receive
     snprintf(name, sizeof(name), "salvo-%u-%u", port->id, index);
     queue->pool = rte_pktmbuf_pool_create_by_ops(
         name, receive_count + transmit_count + DPDK_OUT_MAX + spare, 0, 0, (uint16_t)room,
-        socket < 0 ? SOCKET_ID_ANY : socket, "ring_sp_sc");
+        socket < 0 ? SOCKET_ID_ANY : socket, "stack");
     queue->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (queue->pool == NULL)
         return salvo_raise(-ENOMEM);

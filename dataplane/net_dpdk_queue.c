@@ -1,7 +1,8 @@
 /* A queue pair of a port as a frame device: see net_dpdk.h and device.h.
  *
- * Pools have one producer and one consumer, the lane: its threads need not be known to the EAL.
- * What the device has no room for waits in `out`, and room() says so before anything is lost. */
+ * The pool is a stack, so that the packet written next is one that is still in the cache; nobody
+ * but the lane uses it, whose thread the EAL need not know. What the device has no room for waits
+ * in `out`, and room() says so before anything is lost. */
 #include "dataplane/net_dpdk_internal.h"
 
 #include "base/assert.h"
