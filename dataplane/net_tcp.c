@@ -8,9 +8,8 @@
  * order, its connection goes on alone until the peer has closed too (an orphan; the oldest is reset
  * when there are too many). When a connection ends first, its link stays until everything was
  * reported. */
-#include "dataplane/net_tcp.h"
+#include "dataplane/net_tcp_internal.h"
 
-#include "base/assert.h"
 #include "base/error.h"
 
 #include <arpa/inet.h>
@@ -22,198 +21,19 @@
 #define TCP_EVENTS 64
 /* 512: what a full receive queue of a device may hold; the rest is taken in the next turn. */
 #define TCP_FRAMES_PER_TURN 512
-/* 4096: releases that wait for a device; when there are more the machine adds them up. */
-#define TCP_HOLDS_MAX 4096u /* power of two */
 /* Most devices cannot wake a sleeper: naps are this long, from the first to the longest, and longer
  * still when nothing has come for a while: 100 us cost an eighth of a core for nothing. */
 #define TCP_NAP_NS_MIN   (20 * SALVO_NS_PER_US)
 #define TCP_NAP_NS_MAX   (100 * SALVO_NS_PER_US)
 #define TCP_NAP_NS_QUIET SALVO_NS_PER_MS
 #define TCP_QUIET_NS     (100 * SALVO_NS_PER_MS)
-/* 2 s: a closed link whose last bytes nobody acknowledges is reset then. */
-#define TCP_LINGER_NS (2 * SALVO_NS_PER_S)
-/* 32: a peer that does not close holds a connection of ours that nobody wants; then the oldest is
- * reset. */
-#define TCP_ORPHANS_MAX 32u
 /* One hour: links have deadlines of their own. */
 #define TCP_CONNECT_US_MAX INT64_C(3600000000)
-
-enum tcp_link_state {
-    TCP_LINK_FREE,
-    TCP_LINK_CONNECTING,
-    TCP_LINK_UP,
-    TCP_LINK_DYING, /* DOWN is due */
-    TCP_LINK_DOWN,  /* DOWN was reported */
-};
-
-struct tcp_link {
-    uint32_t index;
-    uint32_t generation; /* part of the connection's cookie: orphans are not mistaken */
-    enum tcp_link_state state;
-    uint64_t conn;
-    bool ended; /* the machine's DOWN was seen */
-    uint64_t cookie;
-    int64_t deadline_ns; /* of the connect; when DOWN: of the linger */
-
-    bool announce;    /* UP is due */
-    bool wants;       /* send() took less than offered */
-    bool starved;     /* because the machine has no place: only a release helps */
-    bool readable;    /* there may be bytes */
-    bool peer_closed; /* and nothing comes behind them */
-    bool unread;      /* ended, but there are bytes: counted in unread_count */
-    bool closed;      /* by our close() */
-    bool queued;      /* on pending */
-    struct tcp_link *pending_next;
-
-    enum salvo_net_down reason;
-    int code;
-    uint64_t taken;
-    uint64_t acknowledged; /* as the machine released them */
-    uint64_t releasable;   /* and the device let go of them */
-    uint64_t released;     /* as reported */
-    uint64_t handed_over;
-};
-
-/* Bytes acknowledged while the device had packets: free when it has done so many. */
-struct tcp_hold {
-    uint32_t link;
-    uint64_t bytes;
-    uint64_t attached;
-};
-
-enum tcp_sleep { TCP_AWAKE, TCP_ASLEEP, TCP_WOKEN };
-
-struct net_tcp {
-    /* fixed after start */
-    struct salvo_net_head head;
-    struct salvo_net_ops table;
-    struct salvo_net_conf conf;
-    struct salvo_device *device;
-    const struct salvo_device_ops *ops;
-    bool references;
-    struct salvo_tcp *tcp;
-    struct tcp_link *links;
-    uint8_t *buffers;
-
-    /* owner only */
-    uint32_t *buffers_free;
-    uint32_t buffers_free_count;
-    uint32_t links_free_hint;
-    uint32_t deadlines_count; /* links that connect or linger */
-    uint32_t wants_count;
-    uint32_t unread_count;
-    uint64_t orphans[TCP_ORPHANS_MAX]; /* a ring of handles, some of them old */
-    uint32_t orphans_next;
-    struct tcp_link *pending_first, *pending_last;
-    uint64_t attached; /* packets given by reference */
-    uint32_t holds_head, holds_tail;
-    struct tcp_hold *holds;
-    struct salvo_tcp_packet packet; /* 1 KB: not on the stack of every turn */
-
-    /* anyone -> owner */
-    alignas(SALVO_CACHE_LINE) _Atomic uint32_t sleep; /* enum tcp_sleep */
-};
-
-static struct net_tcp *net_tcp_of(struct salvo_net *net)
-{
-    struct net_tcp *n = (struct net_tcp *)net;
-    salvo_assert(n->head.magic == SALVO_NET_MAGIC);
-    return n;
-}
 
 static struct tcp_link *link_of(struct net_tcp *n, uint32_t index)
 {
     salvo_assert(index < n->conf.links_max);
     return &n->links[index];
-}
-
-static int64_t now_us(const struct net_tcp *n)
-{
-    return salvo_clock_mono_ns(n->conf.clock) / SALVO_NS_PER_US;
-}
-
-/* --- links
- * ------------------------------------------------------------------------------------------- */
-
-static void link_queue(struct net_tcp *n, struct tcp_link *link)
-{
-    if (link->queued)
-        return;
-    link->queued = true;
-    link->pending_next = NULL;
-    if (n->pending_first == NULL)
-        n->pending_first = link;
-    else
-        n->pending_last->pending_next = link;
-    n->pending_last = link;
-}
-
-static void link_deadline(struct net_tcp *n, struct tcp_link *link, int64_t in_ns)
-{
-    int64_t now_ns = salvo_clock_mono_ns(n->conf.clock);
-
-    link->deadline_ns = in_ns < INT64_MAX - now_ns ? now_ns + in_ns : INT64_MAX;
-    n->deadlines_count++;
-}
-
-static void link_deadline_end(struct net_tcp *n, struct tcp_link *link)
-{
-    n->deadlines_count -= link->deadline_ns != 0;
-    link->deadline_ns = 0;
-}
-
-static uint64_t link_unsent(const struct net_tcp *n, const struct tcp_link *link)
-{
-    struct salvo_tcp_info info;
-
-    return salvo_tcp_conn_info(n->tcp, link->conn, &info) ? info.bytes_unsent : 0;
-}
-
-/* The end of a link, whoever wanted it: says FIN, or RST when there are bytes that must not go out
- * behind the DOWN that counts them. */
-static void link_die(struct net_tcp *n, struct tcp_link *link, enum salvo_net_down reason, int code)
-{
-    bool connecting = link->state == TCP_LINK_CONNECTING;
-
-    salvo_assert(connecting || link->state == TCP_LINK_UP);
-    link_deadline_end(n, link);
-    n->unread_count -= link->unread;
-    link->unread = false;
-    n->wants_count -= link->wants;
-    link->wants = false;
-    link->reason = reason;
-    link->code = code;
-    link->state = TCP_LINK_DYING;
-    link_queue(n, link);
-    if (link->ended)
-        return;
-    /* Nothing is taken before UP. */
-    uint64_t unsent = connecting ? 0 : link_unsent(n, link);
-    salvo_assert(unsent <= link->taken);
-    link->handed_over = link->taken - unsent;
-    if (connecting || unsent != 0) {
-        salvo_tcp_abort(n->tcp, link->conn, now_us(n));
-    } else {
-        salvo_tcp_close(n->tcp, link->conn, now_us(n));
-        link_deadline(n, link, TCP_LINGER_NS);
-    }
-}
-
-/* The connection outlives its link. */
-static void orphan_keep(struct net_tcp *n, uint64_t conn)
-{
-    uint64_t *place = &n->orphans[n->orphans_next++ % TCP_ORPHANS_MAX];
-
-    salvo_tcp_abort(n->tcp, *place, now_us(n)); /* nothing, when it has ended long ago */
-    *place = conn;
-}
-
-static void link_free(struct net_tcp *n, struct tcp_link *link)
-{
-    link_deadline_end(n, link);
-    if (!link->ended)
-        orphan_keep(n, link->conn);
-    link->state = TCP_LINK_FREE;
 }
 
 /* --- what the machine says
@@ -249,7 +69,7 @@ static void link_released(struct net_tcp *n, struct tcp_link *link, uint64_t byt
         return;
     }
     link->releasable += bytes;
-    link_queue(n, link);
+    net_tcp_link_queue(n, link);
 }
 
 /* The device has done more packets: what waited for them is free. */
@@ -268,7 +88,7 @@ static void holds_end(struct net_tcp *n)
             return;
         n->holds_head++;
         link->releasable += hold->bytes;
-        link_queue(n, link);
+        net_tcp_link_queue(n, link);
     }
 }
 
@@ -280,8 +100,8 @@ static void link_ended(struct net_tcp *n, struct tcp_link *link,
 
     link->ended = true;
     if (link->state >= TCP_LINK_DYING) {
-        link_deadline_end(n, link);
-        link_queue(n, link);
+        net_tcp_link_deadline_end(n, link);
+        net_tcp_link_queue(n, link);
         return;
     }
     link->handed_over = event->bytes;
@@ -290,11 +110,11 @@ static void link_ended(struct net_tcp *n, struct tcp_link *link,
         link->reason = down_of(event->reason, &link->code);
         link->readable = link->unread = true; /* first what came before the end */
         n->unread_count++;
-        link_queue(n, link);
+        net_tcp_link_queue(n, link);
         return;
     }
     enum salvo_net_down reason = down_of(event->reason, &code);
-    link_die(n, link, reason, code);
+    net_tcp_link_die(n, link, reason, code);
 }
 
 static void machine_event(struct net_tcp *n, const struct salvo_tcp_event *event)
@@ -308,7 +128,7 @@ static void machine_event(struct net_tcp *n, const struct salvo_tcp_event *event
     case SALVO_TCP_UP:
         if (link->state != TCP_LINK_CONNECTING)
             return;
-        link_deadline_end(n, link);
+        net_tcp_link_deadline_end(n, link);
         link->state = TCP_LINK_UP;
         link->announce = true;
         break;
@@ -325,7 +145,7 @@ static void machine_event(struct net_tcp *n, const struct salvo_tcp_event *event
         link_ended(n, link, event);
         return;
     }
-    link_queue(n, link);
+    net_tcp_link_queue(n, link);
 }
 
 static void machine_events(struct net_tcp *n)
@@ -353,9 +173,9 @@ static void links_expire(struct net_tcp *n)
         if (link->state == TCP_LINK_FREE || link->deadline_ns == 0 || now_ns < link->deadline_ns)
             continue;
         if (link->state == TCP_LINK_CONNECTING) {
-            link_die(n, link, SALVO_NET_DOWN_TIMEOUT, ETIMEDOUT);
+            net_tcp_link_die(n, link, SALVO_NET_DOWN_TIMEOUT, ETIMEDOUT);
         } else {
-            link_deadline_end(n, link);
+            net_tcp_link_deadline_end(n, link);
             salvo_tcp_abort(n->tcp, link->conn, now_ns / SALVO_NS_PER_US);
         }
     }
@@ -365,7 +185,7 @@ static void links_expire(struct net_tcp *n)
 static unsigned net_tcp_turn(struct net_tcp *n)
 {
     struct salvo_device_frame frames[TCP_BURST];
-    int64_t now = now_us(n);
+    int64_t now = net_tcp_now_us(n);
     unsigned total = 0;
     unsigned count;
 
@@ -437,19 +257,19 @@ static int net_tcp_connect(struct salvo_net *net, const struct salvo_endpoint *t
     if (link == NULL)
         return salvo_raise(-EMFILE);
     target.cookie = (uint64_t)link->generation << 32 | link->index;
-    result = salvo_tcp_open(n->tcp, &target, now_us(n), &link->conn);
+    result = salvo_tcp_open(n->tcp, &target, net_tcp_now_us(n), &link->conn);
     if (result == SALVO_TCP_OPEN_FULL)
         return salvo_raise(-EMFILE); /* orphans that were reset and not yet forgotten */
     link->cookie = cookie;
     link->state = TCP_LINK_CONNECTING;
     if (result == SALVO_TCP_OPEN_OK) {
-        link_deadline(n, link, timeout_ns);
+        net_tcp_link_deadline(n, link, timeout_ns);
     } else {
         link->ended = true;
         if (result == SALVO_TCP_OPEN_NO_PORT)
-            link_die(n, link, SALVO_NET_DOWN_ERROR, EADDRNOTAVAIL);
+            net_tcp_link_die(n, link, SALVO_NET_DOWN_ERROR, EADDRNOTAVAIL);
         else
-            link_die(n, link, SALVO_NET_DOWN_UNREACHABLE, ENETUNREACH);
+            net_tcp_link_die(n, link, SALVO_NET_DOWN_UNREACHABLE, ENETUNREACH);
     }
     *ret_link = link->index;
     return 0;
@@ -483,13 +303,14 @@ static size_t net_tcp_send(struct salvo_net *net, uint32_t index, const struct s
     if (link->state != TCP_LINK_UP || link->ended)
         return 0;
     /* send_max bounds what was not sent: what was is the peer's window's to bound. */
-    unsent = link_unsent(n, link);
+    unsent = net_tcp_link_unsent(n, link);
     for (unsigned i = 0; i < ranges_count && !refused; i++) {
         struct salvo_tcp_range range = {ranges[i].bytes, ranges[i].size};
         size_t part;
 
         range.size = SALVO_MIN(range.size, n->conf.send_max - SALVO_MIN(n->conf.send_max, unsent));
-        part = range.size == 0 ? 0 : salvo_tcp_send(n->tcp, link->conn, &range, 1, now_us(n));
+        part =
+            range.size == 0 ? 0 : salvo_tcp_send(n->tcp, link->conn, &range, 1, net_tcp_now_us(n));
         unsent += part;
         taken += part;
         refused = part < ranges[i].size;
@@ -522,7 +343,7 @@ static void net_tcp_close(struct salvo_net *net, uint32_t index)
     link->closed = true;
     link->announce = false;
     if (link->state < TCP_LINK_DYING)
-        link_die(n, link, SALVO_NET_DOWN_CLOSED, 0);
+        net_tcp_link_die(n, link, SALVO_NET_DOWN_CLOSED, 0);
 }
 
 /* --- packets out
@@ -542,27 +363,21 @@ static void packet_transmit(struct net_tcp *n, const struct salvo_tcp_packet *pa
     n->ops->commit(n->device, packet);
 }
 
-/* A refused offer may be made again when half of send_max is free. */
-static bool link_may_offer(const struct net_tcp *n, const struct tcp_link *link)
-{
-    return link->state == TCP_LINK_UP && link->wants && !link->starved && !link->ended &&
-           link_unsent(n, link) <= n->conf.send_max / 2;
-}
-
+/* Links whose offer was refused. */
 static void wants_look(struct net_tcp *n)
 {
     for (uint32_t i = 0; i < n->conf.links_max && n->wants_count != 0; i++) {
         struct tcp_link *link = &n->links[i];
 
-        if (!link->queued && link_may_offer(n, link))
-            link_queue(n, link);
+        if (!link->queued && net_tcp_link_may_offer(n, link))
+            net_tcp_link_queue(n, link);
     }
 }
 
 static void net_tcp_flush(struct salvo_net *net)
 {
     struct net_tcp *n = net_tcp_of(net);
-    int64_t now = now_us(n);
+    int64_t now = net_tcp_now_us(n);
     unsigned room;
 
     if (!n->ops->link_up(n->device))
@@ -575,131 +390,6 @@ static void net_tcp_flush(struct salvo_net *net)
     n->ops->flush(n->device);
     if (n->wants_count != 0)
         wants_look(n);
-}
-
-/* --- reports
- * ------------------------------------------------------------------------------------- */
-
-/* The next bytes, copied into a buffer. False when there are none. */
-static bool link_receive(struct net_tcp *n, struct tcp_link *link,
-                         struct salvo_net_event *ret_event)
-{
-    struct salvo_tcp_range ranges[2];
-    unsigned count = salvo_tcp_readable(n->tcp, link->conn, ranges);
-
-    if (count == 0) {
-        link->readable = false;
-        return false;
-    }
-    uint32_t buffer = n->buffers_free[--n->buffers_free_count];
-    uint8_t *bytes = n->buffers + (size_t)buffer * n->conf.receive_buffer_size;
-    size_t size = 0;
-
-    for (unsigned i = 0; i < count; i++) {
-        size_t part = SALVO_MIN(ranges[i].size, n->conf.receive_buffer_size - size);
-
-        memcpy(bytes + size, ranges[i].bytes, part);
-        size += part;
-    }
-    salvo_tcp_consume(n->tcp, link->conn, size, now_us(n));
-    ret_event->kind = SALVO_NET_DATA;
-    ret_event->data.bytes = bytes;
-    ret_event->data.size = (uint32_t)size;
-    ret_event->data.buffer = buffer;
-    return true;
-}
-
-/* Bytes, or the end behind them. */
-static bool link_report_up(struct net_tcp *n, struct tcp_link *link,
-                           struct salvo_net_event *ret_event)
-{
-    if (link->readable) {
-        if (n->buffers_free_count == 0)
-            return false;
-        if (link_receive(n, link, ret_event))
-            return true;
-    }
-    if (link->ended)
-        link_die(n, link, link->reason, link->code);
-    else if (link->peer_closed)
-        link_die(n, link, SALVO_NET_DOWN_PEER, 0);
-    return false;
-}
-
-/* The next thing a link has to say. False when there is nothing (now). */
-static bool link_report(struct net_tcp *n, struct tcp_link *link, struct salvo_net_event *ret_event)
-{
-    *ret_event = (struct salvo_net_event){.link = link->index, .cookie = link->cookie};
-    if (link->announce) {
-        link->announce = false;
-        ret_event->kind = SALVO_NET_UP;
-        return true;
-    }
-    if (link->state == TCP_LINK_DYING) {
-        link->state = TCP_LINK_DOWN;
-        ret_event->kind = SALVO_NET_DOWN;
-        ret_event->down.reason = link->closed ? SALVO_NET_DOWN_CLOSED : link->reason;
-        ret_event->down.code = link->code;
-        ret_event->down.handed_over = link->handed_over;
-        return true;
-    }
-    if (link->releasable != link->released || link_may_offer(n, link)) {
-        ret_event->kind = SALVO_NET_RELEASED;
-        ret_event->released.bytes = link->releasable - link->released;
-        link->released = link->releasable;
-        n->wants_count -= link->wants;
-        link->wants = false;
-        return true;
-    }
-    if (link->state == TCP_LINK_DOWN && link->released == link->taken) {
-        ret_event->kind = SALVO_NET_GONE;
-        return true;
-    }
-    return link->state == TCP_LINK_UP && link_report_up(n, link, ret_event);
-}
-
-/* Whether a link has something to say: one that only waits for buffers or ACKs has not. */
-static bool link_speaks(const struct net_tcp *n, const struct tcp_link *link)
-{
-    switch (link->state) {
-    case TCP_LINK_UP:
-        return link->announce || link->releasable != link->released || link_may_offer(n, link) ||
-               (n->buffers_free_count != 0 && link->readable) ||
-               (!link->readable && (link->peer_closed || link->ended));
-    case TCP_LINK_DYING:
-        return true;
-    case TCP_LINK_DOWN:
-        return link->releasable != link->released || link->released == link->taken;
-    default:
-        return false;
-    }
-}
-
-static unsigned pending_count(const struct net_tcp *n)
-{
-    unsigned count = 0;
-
-    for (const struct tcp_link *link = n->pending_first; link != NULL; link = link->pending_next)
-        count += link_speaks(n, link);
-    return count;
-}
-
-/* Takes one event from the oldest pending link, and puts one that may have more behind the others.
- */
-static bool net_tcp_report(struct net_tcp *n, struct salvo_net_event *ret_event)
-{
-    struct tcp_link *link = n->pending_first;
-    bool reported;
-
-    n->pending_first = link->pending_next;
-    link->queued = false;
-    reported = link_report(n, link, ret_event);
-    if (reported && ret_event->kind == SALVO_NET_GONE)
-        link_free(n, link);
-    else if (reported || link->state == TCP_LINK_DYING ||
-             (link->state == TCP_LINK_UP && link->readable))
-        link_queue(n, link);
-    return reported;
 }
 
 static unsigned net_tcp_poll(struct salvo_net *net, struct salvo_net_event *ret_events,
@@ -752,7 +442,7 @@ static void net_tcp_sleep(struct net_tcp *n, unsigned events_min, int64_t gather
 
     while (!net_tcp_woken(n)) {
         int64_t passed_ns = salvo_clock_mono_ns(n->conf.clock) - start_ns;
-        unsigned pending = pending_count(n);
+        unsigned pending = net_tcp_pending_count(n);
         int64_t limit_ns = timeout_ns - passed_ns;
 
         if (limit_ns <= 0 || pending >= SALVO_MAX(events_min, 1u) ||
@@ -816,7 +506,7 @@ static void net_tcp_free(struct net_tcp *n)
 static void net_tcp_destroy(struct salvo_net *net)
 {
     struct net_tcp *n = net_tcp_of(net);
-    int64_t now = now_us(n);
+    int64_t now = net_tcp_now_us(n);
 
     for (uint32_t i = 0; i < n->conf.links_max; i++) {
         if (n->links[i].state != TCP_LINK_FREE && !n->links[i].ended)
