@@ -32,8 +32,9 @@
  * ring, whatever it was asked for. */
 #define POOL_SPARE     512
 #define POOL_SPARE_XDP 4096
-/* 16 of 2 MiB: net_af_xdp's 6,400 packets of 2.4 KB, and what the EAL takes for itself. */
-#define HUGE_PAGES_WANTED 16ull
+/* 32 of 2 MiB: the 6,400 packets of 2.4 KB of net_af_xdp are 8 of them, drivers take pools of their
+ * own, and the EAL takes memory in large pieces. */
+#define HUGE_PAGES_WANTED 32ull
 
 enum eal_state { EAL_NEVER, EAL_STARTING, EAL_RUNS, EAL_FAILED };
 
