@@ -99,6 +99,17 @@ struct salvo_send_answer {
  * mean ours. */
 int salvo_send_answer_read(struct salvo_send_answer *ret_answer, const struct salvo_frame *frame);
 
-/* 24 hex digits (IPv4 part and port skipped) are not decoded here: the 8-byte commit-log offset at
- * the end of an offsetMsgId. 0 or -EINVAL. */
-int salvo_offset_msg_id_read(struct salvo_text msg_id, uint64_t *ret_commit_log_offset);
+/* An offsetMsgId (MessageDecoder.createMessageId): | 4|16 address | 4 port | 8 commit-log offset | in
+ * hex digits. */
+#define SALVO_OFFSET_MSG_ID_V4_SIZE 32u
+#define SALVO_OFFSET_MSG_ID_V6_SIZE 56u
+
+struct salvo_offset_msg_id {
+    uint64_t commit_log_offset;
+    uint32_t port;
+    uint32_t ip4;     /* first byte on top; 0 for an IPv6 host */
+    uint32_t ip_size; /* 4 or 16 */
+};
+
+/* 0; -EINVAL when the size is neither or a character is no hex digit. */
+int salvo_offset_msg_id_read(struct salvo_text msg_id, struct salvo_offset_msg_id *ret_id);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/json.h"
 
+#include <endian.h>
 #include <errno.h>
 
 /* As in header_json.c. */
@@ -562,34 +563,54 @@ int salvo_send_answer_read(struct salvo_send_answer *ret_answer, const struct sa
 
 /* --- offset message ids ---------------------------------------------------------------------- */
 
-#define OFFSET_DIGITS 16u
-
-static int hex_value(char c)
+/* Top bits of the bytes that lie in `low`..`high`; all bytes of `word` are below 0x80. */
+static uint64_t word_between(uint64_t word, char low, char high)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
+    uint64_t reached = word + BYTES(0x80u - (uint8_t)low);
+    uint64_t passed = word + BYTES(0x7fu - (uint8_t)high);
+
+    return reached & ~passed & BYTES(0x80);
 }
 
-int salvo_offset_msg_id_read(struct salvo_text msg_id, uint64_t *ret_commit_log_offset)
+/* Eight hex digits at once. False when one is none. */
+static bool hex_8_read(const char *text, uint32_t *ret_value)
 {
-    uint64_t offset = 0;
+    uint64_t word, letters, digits;
 
-    /* address, port as int32, offset as int64: 4 or 16 bytes, 4 and 8 */
-    if (msg_id.text == NULL || (msg_id.size != 32 && msg_id.size != 56))
+    memcpy(&word, text, sizeof(word));
+    word = le64toh(word); /* the first digit in the lowest byte */
+    if ((word & BYTES(0x80)) != 0)
+        return false;
+    letters = word_between(word | BYTES(0x20), 'a', 'f');
+    digits = word_between(word, '0', '9');
+    if ((letters | digits) != BYTES(0x80))
+        return false;
+    word = (word & BYTES(0x0f)) + (letters >> 7) * 9;
+    /* Halves move together: digits into bytes, bytes into pairs, pairs into the word. */
+    word = (word << 4 | word >> 8) & UINT64_C(0x00ff00ff00ff00ff);
+    word = (word << 8 | word >> 16) & UINT64_C(0x0000ffff0000ffff);
+    *ret_value = (uint32_t)(word << 16 | word >> 32);
+    return true;
+}
+
+int salvo_offset_msg_id_read(struct salvo_text msg_id, struct salvo_offset_msg_id *ret_id)
+{
+    bool v4 = msg_id.size == SALVO_OFFSET_MSG_ID_V4_SIZE;
+    uint32_t words[SALVO_OFFSET_MSG_ID_V6_SIZE / 8];
+    uint32_t count = msg_id.size / 8;
+    bool good = true;
+
+    if (msg_id.text == NULL || (!v4 && msg_id.size != SALVO_OFFSET_MSG_ID_V6_SIZE))
         return salvo_raise(-EINVAL);
-    for (uint32_t i = 0; i < msg_id.size; i++) {
-        int digit = hex_value(msg_id.text[i]);
-
-        if (digit < 0)
-            return salvo_raise(-EINVAL);
-        offset = offset << 4 | (uint64_t)digit;
-    }
-    static_assert(OFFSET_DIGITS * 4 == 64, "the shift leaves exactly the last 16 digits");
-    *ret_commit_log_offset = offset;
+    for (uint32_t i = 0; i < count; i++)
+        good &= hex_8_read(msg_id.text + (size_t)i * 8, &words[i]);
+    if (!good)
+        return salvo_raise(-EINVAL);
+    *ret_id = (struct salvo_offset_msg_id){
+        .commit_log_offset = (uint64_t)words[count - 2] << 32 | words[count - 1],
+        .port = words[count - 3],
+        .ip4 = v4 ? words[0] : 0,
+        .ip_size = v4 ? 4 : 16,
+    };
     return 0;
 }

@@ -109,54 +109,33 @@ void salvo_lane_finish_item(struct salvo_lane *lane, uint32_t index,
     lane->open--;
 }
 
-/* Value of each hex digit with 0x10 set; 0 for everything else. */
-static const uint8_t lane_hex_values[256] = {
-    ['0'] = 0x10, ['1'] = 0x11, ['2'] = 0x12, ['3'] = 0x13, ['4'] = 0x14, ['5'] = 0x15,
-    ['6'] = 0x16, ['7'] = 0x17, ['8'] = 0x18, ['9'] = 0x19, ['A'] = 0x1a, ['B'] = 0x1b,
-    ['C'] = 0x1c, ['D'] = 0x1d, ['E'] = 0x1e, ['F'] = 0x1f, ['a'] = 0x1a, ['b'] = 0x1b,
-    ['c'] = 0x1c, ['d'] = 0x1d, ['e'] = 0x1e, ['f'] = 0x1f,
-};
-
-/* `digits` hex digits, at most 16. False when one is none. */
-static bool lane_hex(const char *text, unsigned digits, uint64_t *ret_value)
-{
-    uint64_t value = 0;
-    uint8_t good = 0x10;
-
-    for (unsigned i = 0; i < digits; i++) {
-        uint8_t digit = lane_hex_values[(uint8_t)text[i]];
-
-        good &= digit;
-        value = value << 4 | (digit & 15);
-    }
-    *ret_value = value;
-    return good != 0;
-}
-
 /* The next offset message id of a comma list into the result: | 4|16 ip | 4 port | 8 offset | in
  * hex. */
 static void lane_result_offset_id(struct salvo_submitter *s, struct salvo_result_slot *result,
                                   struct salvo_text *ids)
 {
-    const char *comma = ids->size == 0 ? NULL : memchr(ids->text, ',', ids->size);
-    uint32_t size = comma == NULL ? ids->size : (uint32_t)(comma - ids->text);
-    const char *text = ids->text;
-    uint64_t ip;
-    uint64_t port;
-    uint64_t offset;
+    struct salvo_text id = *ids;
+    struct salvo_offset_msg_id read;
+    const char *comma;
 
-    ids->text += comma == NULL ? size : size + 1;
-    ids->size -= comma == NULL ? size : size + 1;
-    if (size == 32 && lane_hex(text, 8, &ip) && lane_hex(text + 8, 8, &port) &&
-        lane_hex(text + 16, 16, &offset)) {
-        result->store_ip = (uint32_t)ip;
-        result->store_port = (uint16_t)port;
-        result->commit_log_offset = (int64_t)offset;
-        result->has_offset = 1;
-    } else if (size == 56 && lane_hex(text + 40, 16, &offset)) {
-        result->commit_log_offset = (int64_t)offset;
-        result->detail = salvo_submitter_detail(s, text, size);
-        result->has_offset = 2;
+    /* Nearly always: the only one, or the next in a list, of an IPv4 host. */
+    if (id.size > SALVO_OFFSET_MSG_ID_V4_SIZE && id.text[SALVO_OFFSET_MSG_ID_V4_SIZE] == ',') {
+        id.size = SALVO_OFFSET_MSG_ID_V4_SIZE;
+    } else if (id.size > SALVO_OFFSET_MSG_ID_V4_SIZE) {
+        comma = memchr(id.text, ',', id.size);
+        id.size = comma == NULL ? id.size : (uint32_t)(comma - id.text);
+    }
+    ids->text += SALVO_MIN(id.size + 1, ids->size);
+    ids->size -= SALVO_MIN(id.size + 1, ids->size);
+    if (id.size == 0 || salvo_offset_msg_id_read(id, &read))
+        return;
+    result->commit_log_offset = (int64_t)read.commit_log_offset;
+    result->has_offset = read.ip_size == 4 ? 1 : 2;
+    if (read.ip_size == 4) {
+        result->store_ip = read.ip4;
+        result->store_port = (uint16_t)read.port;
+    } else {
+        result->detail = salvo_submitter_detail(s, id.text, id.size);
     }
 }
 

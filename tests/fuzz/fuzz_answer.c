@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     struct salvo_send_answer answer;
     struct salvo_frame frame = {0};
     struct salvo_header header;
-    uint64_t offset;
+    struct salvo_offset_msg_id id;
     uint8_t *scratch;
     int r, general;
 
@@ -61,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         fuzz_touch(answer.msgId.text, answer.msgId.size);
         fuzz_touch(answer.transactionId.text, answer.transactionId.size);
         fuzz_touch(answer.recallHandle.text, answer.recallHandle.size);
-        (void)salvo_offset_msg_id_read(answer.msgId, &offset);
+        (void)salvo_offset_msg_id_read(answer.msgId, &id);
     }
     if (r == 0 && general == 0)
         check_agreement(&answer, &header);

@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "codec/send.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -277,25 +278,57 @@ static void damaged_answers_read_as_the_general_reader_reads_them(void **state)
     }
 }
 
-static void the_commit_log_offset_is_the_end_of_an_offset_message_id(void **state)
+static void an_offset_message_id_is_address_port_and_offset(void **state)
 {
-    uint64_t offset = 77;
+    struct salvo_offset_msg_id id = {.port = 77};
 
+    assert_int_equal(salvo_offset_msg_id_read(SALVO_TEXT("0"), &id), -EINVAL);
+    assert_int_equal(salvo_offset_msg_id_read((struct salvo_text){0}, &id), -EINVAL);
     assert_int_equal(
-        salvo_offset_msg_id_read(SALVO_TEXT("0A01020300002A9F0000000000000123"), &offset), 0);
-    assert_int_equal(offset, 0x123);
+        salvo_offset_msg_id_read(SALVO_TEXT("0A01020300002A9F00000000000001234"), &id), -EINVAL);
+    assert_int_equal(id.port, 77);
+    assert_int_equal(salvo_offset_msg_id_read(SALVO_TEXT("0A0102fE00002A9F0000000000000123"), &id),
+                     0);
+    assert_int_equal(id.commit_log_offset, 0x123);
+    assert_int_equal(id.ip_size, 4);
+    assert_int_equal(id.ip4, 0x0a0102fe);
+    assert_int_equal(id.port, 10911);
     assert_int_equal(
         salvo_offset_msg_id_read(
-            SALVO_TEXT("0000000000000000000000000000000100002A9Ffedcba9876543210"), &offset),
+            SALVO_TEXT("0000000000000000000000000000000100002A9Ffedcba9876543210"), &id),
         0);
-    assert_true(offset == UINT64_C(0xfedcba9876543210));
-    assert_int_equal(salvo_offset_msg_id_read(SALVO_TEXT("0"), &offset), -EINVAL);
-    assert_int_equal(salvo_offset_msg_id_read((struct salvo_text){0}, &offset), -EINVAL);
-    assert_int_equal(
-        salvo_offset_msg_id_read(SALVO_TEXT("0A01020300002A9F000000000000012x"), &offset), -EINVAL);
-    assert_int_equal(
-        salvo_offset_msg_id_read(SALVO_TEXT("0A01020300002A9F00000000000001234"), &offset),
-        -EINVAL);
+    assert_true(id.commit_log_offset == UINT64_C(0xfedcba9876543210));
+    assert_int_equal(id.ip_size, 16);
+    assert_int_equal(id.port, 10911);
+}
+
+/* Eight digits are read at once, so that each byte is tried in each place. */
+static void every_byte_of_an_offset_message_id_is_checked(void **state)
+{
+    for (unsigned place = 0; place < SALVO_OFFSET_MSG_ID_V4_SIZE; place++) {
+        for (int byte = 0; byte < 256; byte++) {
+            char text[SALVO_OFFSET_MSG_ID_V4_SIZE];
+            struct salvo_offset_msg_id id;
+            uint64_t want = 0;
+            int r;
+
+            memset(text, '0', sizeof(text));
+            text[place] = (char)byte;
+            r = salvo_offset_msg_id_read((struct salvo_text){text, sizeof(text)}, &id);
+            if (byte >= 0x80 || !isxdigit(byte)) {
+                assert_int_equal(r, -EINVAL);
+                continue;
+            }
+            want = (uint64_t)(byte <= '9' ? byte - '0' : (byte | 0x20) - 'a' + 10)
+                   << 4 * (7 - place % 8);
+            assert_int_equal(r, 0);
+            assert_int_equal(id.ip4, place < 8 ? want : 0);
+            assert_int_equal(id.port, place / 8 == 1 ? want : 0);
+            assert_true(id.commit_log_offset == (place < 16   ? 0
+                                                 : place < 24 ? want << 32
+                                                              : want));
+        }
+    }
 }
 
 int main(void)
@@ -309,7 +342,8 @@ int main(void)
         cmocka_unit_test(json_variants_read_as_the_general_reader_reads_them),
         cmocka_unit_test(answers_cut_anywhere_are_refused),
         cmocka_unit_test(damaged_answers_read_as_the_general_reader_reads_them),
-        cmocka_unit_test(the_commit_log_offset_is_the_end_of_an_offset_message_id),
+        cmocka_unit_test(an_offset_message_id_is_address_port_and_offset),
+        cmocka_unit_test(every_byte_of_an_offset_message_id_is_checked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

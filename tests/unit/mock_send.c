@@ -12,7 +12,7 @@ static void good_send_is_answered_as_a_broker_does(void **state)
     struct salvo_mock_stored stored;
     struct rig_answer answer;
     struct rig rig;
-    uint64_t offset;
+    struct salvo_offset_msg_id id;
     int64_t number;
     unsigned link;
 
@@ -36,9 +36,9 @@ static void good_send_is_answered_as_a_broker_does(void **state)
             salvo_text_equals(salvo_header_ext(&answer.header, "MSG_REGION"), "DefaultRegion"));
         assert_true(salvo_text_equals(salvo_header_ext(&answer.header, "TRACE_ON"), "true"));
         assert_int_equal(
-            salvo_offset_msg_id_read(salvo_header_ext(&answer.header, "msgId"), &offset), 0);
+            salvo_offset_msg_id_read(salvo_header_ext(&answer.header, "msgId"), &id), 0);
         assert_int_equal(salvo_mock_stored_at(rig.mock, (uint64_t)i, &stored), 0);
-        assert_int_equal(stored.commit_log_offset, offset);
+        assert_int_equal(stored.commit_log_offset, id.commit_log_offset);
         rig_answer_free(&answer);
     }
     assert_int_equal(salvo_mock_queue_offset(rig.mock, "T", 0, 2), 2);
