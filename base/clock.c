@@ -32,6 +32,7 @@ struct salvo_clock *salvo_clock_system(void)
 {
     static struct salvo_clock clock = {
         .mono_ns = clock_system_mono_ns,
+        .mono_loose_ns = clock_system_mono_ns,
         .wall_ms = clock_system_wall_ms,
     };
 
@@ -52,7 +53,9 @@ void salvo_clock_manual_init(struct salvo_clock_manual *clock, int64_t mono_ns, 
 {
     salvo_assert(mono_ns >= 0);
     *clock = (struct salvo_clock_manual){
-        .clock = {.mono_ns = clock_manual_mono_ns, .wall_ms = clock_manual_wall_ms},
+        .clock = {.mono_ns = clock_manual_mono_ns,
+                  .mono_loose_ns = clock_manual_mono_ns,
+                  .wall_ms = clock_manual_wall_ms},
         .mono_now_ns = mono_ns,
         .wall_now_ms = wall_ms,
     };

@@ -36,16 +36,25 @@ static uint64_t clock_tsc_read(void)
     return __rdtsc();
 }
 
-static int64_t clock_tsc_mono_ns(struct salvo_clock *clock)
+static inline int64_t clock_tsc_ns(struct salvo_clock *clock, uint64_t now_tsc)
 {
     const struct clock_tsc *tsc = SALVO_CONTAINER_OF(clock, struct clock_tsc, clock);
-    uint64_t now_tsc = clock_tsc_read();
     uint64_t ticks = now_tsc - tsc->start_tsc;
 
     /* Cores may differ by some ticks from the one that read start_tsc. */
     if (SALVO_UNLIKELY((int64_t)ticks < 0))
         ticks = 0;
     return tsc->start_ns + (int64_t)((unsigned __int128)ticks * tsc->ns_per_tick >> 32);
+}
+
+static int64_t clock_tsc_mono_ns(struct salvo_clock *clock)
+{
+    return clock_tsc_ns(clock, clock_tsc_read());
+}
+
+static int64_t clock_tsc_mono_loose_ns(struct salvo_clock *clock)
+{
+    return clock_tsc_ns(clock, __rdtsc());
 }
 
 static int64_t clock_tsc_wall_ms(struct salvo_clock *clock)
@@ -124,7 +133,9 @@ static bool clock_tsc_calibrate(struct clock_tsc *tsc)
 struct salvo_clock *salvo_clock_tsc(void)
 {
     static struct clock_tsc tsc = {
-        .clock = {.mono_ns = clock_tsc_mono_ns, .wall_ms = clock_tsc_wall_ms},
+        .clock = {.mono_ns = clock_tsc_mono_ns,
+                  .mono_loose_ns = clock_tsc_mono_loose_ns,
+                  .wall_ms = clock_tsc_wall_ms},
     };
     static struct salvo_clock *chosen;
 

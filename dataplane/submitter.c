@@ -223,7 +223,7 @@ int salvo_submitter_commit(struct salvo_msg *m, size_t size, uint64_t cookie)
     slot->cookie = cookie;
     if (slot->flags & SALVO_SLOT_SHARD)
         slot->failures_polled = s->failures_polled;
-    now_ns = salvo_clock_mono_ns(s->conf.clock);
+    now_ns = salvo_clock_mono_loose_ns(s->conf.clock);
     slot->deadline_ns = now_ns + slot->budget_ns;
     at = m->properties.at; /* the claim has 256 bytes more than the writer may use */
     submitter_write_id(s, m, now_ns, &at);
