@@ -35,8 +35,8 @@ static void good_send_is_answered_as_a_broker_does(void **state)
         assert_true(
             salvo_text_equals(salvo_header_ext(&answer.header, "MSG_REGION"), "DefaultRegion"));
         assert_true(salvo_text_equals(salvo_header_ext(&answer.header, "TRACE_ON"), "true"));
-        assert_int_equal(
-            salvo_offset_msg_id_read(salvo_header_ext(&answer.header, "msgId"), &id), 0);
+        assert_int_equal(salvo_offset_msg_id_read(salvo_header_ext(&answer.header, "msgId"), &id),
+                         0);
         assert_int_equal(salvo_mock_stored_at(rig.mock, (uint64_t)i, &stored), 0);
         assert_int_equal(stored.commit_log_offset, id.commit_log_offset);
         rig_answer_free(&answer);
