@@ -18,8 +18,8 @@ static inline int64_t salvo_clock_mono_ns(struct salvo_clock *clock)
     return clock->mono_ns(clock);
 }
 
-/* The same time, read up to some hundred nanoseconds before the loads in front of it are done, and a
- * third cheaper for that: for deadlines, never to be compared with a time that another thread took.
+/* The same time, read up to some hundred nanoseconds before the loads in front of it are done, and
+ * half as dear for that: for deadlines, never to be compared with a time that another thread took.
  */
 static inline int64_t salvo_clock_mono_loose_ns(struct salvo_clock *clock)
 {

@@ -99,8 +99,8 @@ struct salvo_send_answer {
  * mean ours. */
 int salvo_send_answer_read(struct salvo_send_answer *ret_answer, const struct salvo_frame *frame);
 
-/* An offsetMsgId (MessageDecoder.createMessageId): | 4|16 address | 4 port | 8 commit-log offset | in
- * hex digits. */
+/* An offsetMsgId (MessageDecoder.createMessageId), in hex digits:
+ * | 4|16 address | 4 port | 8 commit-log offset | */
 #define SALVO_OFFSET_MSG_ID_V4_SIZE 32u
 #define SALVO_OFFSET_MSG_ID_V6_SIZE 56u
 

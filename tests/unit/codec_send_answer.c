@@ -284,8 +284,8 @@ static void an_offset_message_id_is_address_port_and_offset(void **state)
 
     assert_int_equal(salvo_offset_msg_id_read(SALVO_TEXT("0"), &id), -EINVAL);
     assert_int_equal(salvo_offset_msg_id_read((struct salvo_text){0}, &id), -EINVAL);
-    assert_int_equal(
-        salvo_offset_msg_id_read(SALVO_TEXT("0A01020300002A9F00000000000001234"), &id), -EINVAL);
+    assert_int_equal(salvo_offset_msg_id_read(SALVO_TEXT("0A01020300002A9F00000000000001234"), &id),
+                     -EINVAL);
     assert_int_equal(id.port, 77);
     assert_int_equal(salvo_offset_msg_id_read(SALVO_TEXT("0A0102fE00002A9F0000000000000123"), &id),
                      0);
@@ -324,9 +324,7 @@ static void every_byte_of_an_offset_message_id_is_checked(void **state)
             assert_int_equal(r, 0);
             assert_int_equal(id.ip4, place < 8 ? want : 0);
             assert_int_equal(id.port, place / 8 == 1 ? want : 0);
-            assert_true(id.commit_log_offset == (place < 16   ? 0
-                                                 : place < 24 ? want << 32
-                                                              : want));
+            assert_true(id.commit_log_offset == (place < 16 ? 0 : place < 24 ? want << 32 : want));
         }
     }
 }
