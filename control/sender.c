@@ -148,8 +148,14 @@ static int sender_turn_all(struct salvo_sender *sender)
         sender->control_due_ns = now_ns + SENDER_CONTROL_TURN_NS;
         work += sender_control_turn(sender);
     }
-    for (uint32_t i = 0; i < sender->lanes_count; i++)
-        work += salvo_lane_do_work(sender->lanes[i]);
+    for (uint32_t i = 0; i < sender->lanes_count; i++) {
+        int lane_work = salvo_lane_do_work(sender->lanes[i]);
+
+        /* Told here: who turns us need not call salvo_idle() after a turn that found work. */
+        if (lane_work > 0)
+            salvo_idle_next(&sender->idles[i], lane_work, 0, INT64_MAX);
+        work += lane_work;
+    }
     return work;
 }
 

@@ -1,0 +1,70 @@
+/* What a sender that is turned by its caller tells its idle strategy. */
+#include "tests/unit/unit.h"
+
+#include "control/api.h"
+
+/* Nobody answers there: whatever is submitted waits for its route. */
+static salvo *sender_in_caller_mode(void)
+{
+    static const char *const options[][2] = {
+        {"threads", "caller"},
+        {"net", "null"},
+        {"nameserver", "127.0.0.1:1"},
+        {"body_size_max", "64KiB"},
+    };
+    salvo_conf *conf = salvo_conf_new();
+    char error[256];
+    salvo *sender;
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(options); i++)
+        assert_int_equal(salvo_conf_set(conf, options[i][0], options[i][1], error, sizeof(error)),
+                         0);
+    sender = salvo_open(conf, error, sizeof(error));
+    assert_non_null(sender);
+    salvo_conf_free(conf);
+    return sender;
+}
+
+static void count_result(void *arg, const salvo_result *result)
+{
+    (*(unsigned *)arg)++;
+}
+
+/* Callers idle only after a turn that found nothing. If the strategy then counted on from the last
+ * such turn, it would never gather again, and wake for each answer. */
+static void a_turn_that_found_work_ends_the_idle_turns(void **state)
+{
+    salvo *sender = sender_in_caller_mode();
+    const struct salvo_idle *idle = &salvo_sender_of(sender)->idles[0];
+    salvo_submitter *submitter = salvo_submitter_open(sender);
+    salvo_topic *topic = salvo_topic_open(sender, "T");
+    unsigned results = 0;
+    salvo_msg *m;
+
+    while (salvo_do_work(sender) != 0)
+        ;
+    for (unsigned i = 0; i < 3; i++)
+        salvo_idle(sender, 0, 0);
+    assert_true(idle->idle_turns >= 3);
+
+    assert_int_equal(salvo_claim(submitter, topic, 1, &m), 0);
+    *(char *)salvo_body(m) = 'x';
+    assert_int_equal(salvo_commit(m, 1, 0), 0);
+    assert_true(salvo_do_work(sender) > 0);
+    assert_int_equal(idle->idle_turns, 0);
+
+    salvo_drain(sender, 0);
+    salvo_poll(submitter, count_result, &results, 1);
+    assert_int_equal(results, 1);
+    assert_int_equal(salvo_submitter_close(submitter), 0);
+    assert_int_equal(salvo_close(sender), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_turn_that_found_work_ends_the_idle_turns),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
