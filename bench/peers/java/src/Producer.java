@@ -1,4 +1,6 @@
 import com.sun.management.OperatingSystemMXBean;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
 import java.lang.management.GarbageCollectorMXBean;
 import java.lang.management.ManagementFactory;
 import java.nio.charset.StandardCharsets;
@@ -25,6 +27,7 @@ import org.apache.rocketmq.common.message.Message;
  * Producer --nameserver a:1 --topic t --mode sync|async|batch
  *          [--size 128] [--threads 2] [--window 1000] [--batch 200]
  *          [--count n | --duration-s 10] [--warmup-s 5] [--timeout-ms 3000] [--numbered]
+ *          [--commands]
  * </pre>
  *
  * sync: each thread sends and waits. async: each thread sends while fewer than --window messages
@@ -33,6 +36,10 @@ import org.apache.rocketmq.common.message.Message;
  * a message in a list it is the list's. What is sent in the warm-up is not counted and not in
  * --count. One JSON object goes to standard output. With --numbered bodies begin with
  * seq=thread:n, counting from the warm-up on, for the reader's order check.
+ *
+ * --commands: for each line of standard input, "warm-up duration" in seconds, one such run and one
+ * such JSON object, all in one process that gets warmer, until the input ends. jit_ms says how long
+ * the compilers were at work meanwhile.
  */
 public final class Producer {
     private static final long LATENCY_MAX_US = TimeUnit.MINUTES.toMicros(5);
@@ -57,6 +64,9 @@ public final class Producer {
     private volatile boolean stopping;
     private volatile String firstError;
     private long[] gcBefore;
+    private long jitBeforeMs;
+    private long cpuBeforeNs;
+    private long startedNs;
 
     private Producer(String[] args) throws Exception {
         for (int i = 0; i < args.length; i++) {
@@ -90,18 +100,27 @@ public final class Producer {
     }
 
     public static void main(String[] args) throws Exception {
-        System.out.println(new Producer(args).run());
+        Producer it = new Producer(args);
+        if (it.options.containsKey("commands")) {
+            BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
+            for (String line = in.readLine(); line != null; line = in.readLine()) {
+                String[] seconds = line.split(" ");
+                System.out.println(
+                    it.run(Integer.parseInt(seconds[0]), Integer.parseInt(seconds[1])));
+            }
+        } else {
+            System.out.println(it.run(it.number("warmup-s", 5), it.number("duration-s", 10)));
+        }
         System.exit(0);
     }
 
-    private String run() throws Exception {
+    private String run(int warmupS, int durationS) throws Exception {
         List<Thread> workers = new ArrayList<>();
-        int warmupS = number("warmup-s", 5);
-        measuring = warmupS == 0;
-        if (measuring && options.containsKey("count"))
-            left.set(number("count", 0));
-        long cpuStarted = cpuNs();
-        long started = System.nanoTime();
+        boolean counted = options.containsKey("count");
+        stopping = false;
+        measuring = false;
+        if (warmupS == 0)
+            begin();
         for (int i = 0; i < threads; i++) {
             int shard = i;
             Thread worker = new Thread(() -> work(shard), "peer-" + i);
@@ -110,24 +129,32 @@ public final class Producer {
         }
         if (warmupS > 0) {
             Thread.sleep(warmupS * 1000L);
-            if (options.containsKey("count"))
-                left.set(number("count", 0));
-            gcBefore = gc();
-            cpuStarted = cpuNs();
-            started = System.nanoTime();
-            measuring = true;
-        } else {
-            gcBefore = gc();
+            begin();
         }
-        if (!options.containsKey("count")) {
-            Thread.sleep(number("duration-s", 10) * 1000L);
+        if (!counted) {
+            Thread.sleep(durationS * 1000L);
             stopping = true;
         }
         for (Thread worker : workers)
             worker.join();
         if (!window.tryAcquire(windowSize, DRAIN_S, TimeUnit.SECONDS))
             throw new IllegalStateException("results missing after " + DRAIN_S + " s");
-        return report((System.nanoTime() - started) / 1e9, (cpuNs() - cpuStarted) / 1e9);
+        window.release(windowSize);
+        return report((System.nanoTime() - startedNs) / 1e9, (cpuNs() - cpuBeforeNs) / 1e9);
+    }
+
+    /** From here on it counts. */
+    private void begin() {
+        if (options.containsKey("count"))
+            left.set(number("count", 0));
+        acked.set(0);
+        failed.set(0);
+        latencyUs.reset();
+        gcBefore = gc();
+        jitBeforeMs = jitMs();
+        cpuBeforeNs = cpuNs();
+        startedNs = System.nanoTime();
+        measuring = true;
     }
 
     private void work(int shard) {
@@ -198,6 +225,20 @@ public final class Producer {
         }
     }
 
+    /** Its version, and its options but for -D. */
+    private static String jvm() {
+        StringBuilder text = new StringBuilder(System.getProperty("java.vm.version"));
+        for (String each : ManagementFactory.getRuntimeMXBean().getInputArguments()) {
+            if (!each.startsWith("-D"))
+                text.append(' ').append(each);
+        }
+        return text.toString();
+    }
+
+    private static long jitMs() {
+        return ManagementFactory.getCompilationMXBean().getTotalCompilationTime();
+    }
+
     private static long cpuNs() {
         return ((OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean())
             .getProcessCpuTime();
@@ -219,18 +260,19 @@ public final class Producer {
         for (GarbageCollectorMXBean each : ManagementFactory.getGarbageCollectorMXBeans())
             collectors.add('"' + each.getName() + '"');
         return String.format(Locale.ROOT,
-            "{\"client\":\"java-5.3.3\",\"mode\":\"%s\",\"size\":%d,\"threads\":%d,\"window\":%d,"
+            "{\"client\":\"java-5.3.3\",\"jvm\":\"%s\",\"mode\":\"%s\",\"size\":%d,"
+            + "\"threads\":%d,\"window\":%d,"
             + "\"batch\":%d,\"acked\":%d,\"failed\":%d,\"seconds\":%.3f,\"rate_per_s\":%.0f,"
             + "\"cpu_seconds\":%.3f,\"cpu_us_per_message\":%.3f,\"latency_us\":{\"p50\":%d,"
             + "\"p90\":%d,\"p99\":%d,\"max\":%d},\"gc\":{\"collectors\":[%s],\"count\":%d,"
-            + "\"ms\":%d,\"heap_max_mb\":%d},\"first_error\":%s}",
-            mode, size, threads, mode.equals("sync") ? threads : windowSize, batch, acked.get(),
-            failed.get(), seconds, acked.get() / seconds, cpuSeconds,
+            + "\"ms\":%d,\"heap_max_mb\":%d},\"jit_ms\":%d,\"first_error\":%s}",
+            jvm(), mode, size, threads, mode.equals("sync") ? threads : windowSize, batch,
+            acked.get(), failed.get(), seconds, acked.get() / seconds, cpuSeconds,
             acked.get() == 0 ? 0 : cpuSeconds * 1e6 / acked.get(),
             latencyUs.getValueAtPercentile(50), latencyUs.getValueAtPercentile(90),
             latencyUs.getValueAtPercentile(99), latencyUs.getMaxValue(),
             String.join(",", collectors), gcAfter[0] - gcBefore[0], gcAfter[1] - gcBefore[1],
-            Runtime.getRuntime().maxMemory() >> 20,
+            Runtime.getRuntime().maxMemory() >> 20, jitMs() - jitBeforeMs,
             firstError == null ? "null"
                 : '"' + firstError.replaceAll("[^ -~]|[\"\\\\]", " ") + '"');
     }
