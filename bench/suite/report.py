@@ -16,25 +16,47 @@ class Runs:
 
     def __init__(self):
         self._values = {}
+        self._why_not = []  # a run's invalid_reasons; [] when it was valid
 
-    def add(self, **figures):
+    def add(self, invalid_reasons=(), **figures):
+        self._why_not.append(list(invalid_reasons))
         for name, value in figures.items():
             self._values.setdefault(name, []).append(value)
 
+    def valid(self):
+        return [not each for each in self._why_not]
+
+    def usable(self):
+        """Whether more than half of the runs were valid: these are what is judged."""
+        return sum(self.valid()) * 2 > len(self._why_not)
+
+    def why_not(self):
+        """What was wrong with those that were not valid; "" when all were."""
+        reasons = sorted({reason for each in self._why_not for reason in each})
+        bad = self.valid().count(False)
+        return f"{bad} of {len(self._why_not)} rounds invalid: {'; '.join(reasons)}" if bad else ""
+
+    def _judged(self, name):
+        """The valid ones; all of them, for the row that says so, when too few were."""
+        values = self._values[name]
+        if not self.usable():
+            return values
+        return [value for value, good in zip(values, self.valid()) if good]
+
     def median(self, name):
-        return statistics.median(self._values[name])
+        return statistics.median(self._judged(name))
 
     def spread(self, name):
-        return min(self._values[name]), max(self._values[name])
+        return min(self._judged(name)), max(self._judged(name))
 
     def all(self):
         return self._values
 
 
-def median_ratio(one, other, name):
-    """Of runs that were made in turn: the median of their ratios, round by round."""
-    pairs = zip(one.all()[name], other.all()[name])
-    return statistics.median(a / b for a, b in pairs if b)
+def ratios(one, other, name):
+    """Of runs that were made in turn: round by round, where both runs were valid."""
+    pairs = zip(one.all()[name], other.all()[name], one.valid(), other.valid())
+    return [a / b for a, b, good, other_good in pairs if b and good and other_good]
 
 
 def number(value):
@@ -74,9 +96,12 @@ class Report:
         self.started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
     def add(self, section, row, value, target="", met=None, beside="", ratio=None, detail="",
-            figures=None):
-        """met: True, False, or None where nothing was promised. value None: not measured."""
+            figures=None, valid=True):
+        """met: True, False, or None where nothing was promised. value None: not measured. What was
+        measured by invalid runs is shown, and never judged."""
         verdict = "" if met is None else "met" if met else "missed"
+        if not valid:
+            verdict = "invalid"
         if value is None:
             verdict, value = "not measured", ""
         self.rows.append({
@@ -120,7 +145,7 @@ class Report:
     def _counts(self):
         verdicts = [row["verdict"] for row in self.rows]
         return ", ".join(f"{verdicts.count(each)} {each}"
-                         for each in ("met", "missed", "not measured"))
+                         for each in ("met", "missed", "invalid", "not measured"))
 
     def text(self):
         cells = [list(COLUMNS), *self._cells()]

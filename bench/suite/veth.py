@@ -1,10 +1,13 @@
 """Over a veth pair: salvo on one core, the mock on the other, beside the blaster.
 
-The rows of a round run one after the other, then the next round: a ratio is of neighbours in time.
+The rows of a round run one after the other, what is compared side by side, then the next round, in
+the opposite order: each round gives a ratio of two neighbours in time, and their median counts.
 """
 
+import statistics
+
 from . import netns, programs
-from .report import Runs, median_ratio, number
+from .report import Runs, number, ratios
 
 CLIENT_CPU, SERVER_CPU = 0, 1
 WINDOW = 4000         # messages out, of salvo and of the blaster
@@ -12,6 +15,7 @@ BATCH_WINDOW = 64     # frames out
 BATCH_MESSAGES = 160  # about as many messages of 128 bytes as 32 KiB hold
 OPEN_RATE = 200_000
 PORT = 9876
+CORE_IS_LIMIT = 0.9  # of its core's time
 
 # body_size_max sizes the message ring: with 1 MiB of it a core's second-level cache holds all that
 # is in use, with the default's 16 MiB each message's place comes from memory.
@@ -20,7 +24,7 @@ UNBATCHED = (*CALLER, "--closed", str(WINDOW), "-D", f"requests_per_broker={WIND
 BATCHED = (*CALLER, "--linger", "1ms", "--batch-bytes", "32KiB",
            "--closed", str(BATCH_WINDOW * BATCH_MESSAGES))
 
-# name: (mock, program, its options)
+# name: (mock, program, its options). Neighbours are compared.
 CASES = {
     "blaster 128": ("answer", "blaster", ("--size", "128", "--window", str(WINDOW))),
     "salvo 128": ("answer", "load", ("--size", "128", *UNBATCHED, "--net", "uring")),
@@ -42,71 +46,108 @@ MOCKS = {
 }
 
 
-def _run_case(plan, pair, name, nameserver):
+# Beside nothing: fewer rounds of these, longer ones.
+ALONE = ("salvo null", "salvo checked", "salvo open")
+
+
+def _run_case(plan, pair, name, nameserver, seconds):
     _, program, options = CASES[name]
     if program == "blaster":
         broker = f"{pair.server_address}:{PORT + 1}"
-        return programs.blaster(plan, broker, *options, "--seconds", plan.seconds,
+        return programs.blaster(plan, broker, *options, "--seconds", seconds,
                                 "--warmup", plan.warmup, namespace=pair.client, cpu=CLIENT_CPU)
     return programs.load(plan, nameserver, "--topic", "T", *options,
-                         "--duration", f"{plan.seconds}s", "--warmup", f"{plan.warmup}s",
+                         "--duration", f"{seconds}s", "--warmup", f"{plan.warmup}s",
                          namespace=pair.client, cpu=CLIENT_CPU)
 
 
 def _figures(done, mock_share):
     figures = {"rate": done["rate_per_s"], "cpu_us": done["cpu_us_per_message"],
                "core_share": done["rate_per_s"] * done["cpu_us_per_message"] / 1e6,
-               "mock_share": mock_share, "valid": done.get("valid", True)}
+               "mock_share": mock_share}
     if "latency_us" in done:
         figures["p50_us"] = done["latency_us"]["p50"]
         figures["p99_us"] = done["latency_us"]["p99"]
     return figures
 
 
-def _round(plan, pair, runs, report):
+def _round(plan, pair, runs, report, index):
+    cases = list(CASES.items())
     for kind, options in MOCKS.items():
+        wanted = [name for name, case in (reversed(cases) if index % 2 else cases)
+                  if case[0] == kind and (name not in ALONE or index < plan.alone_repeats)]
+        if not wanted:
+            continue
         with programs.mock(plan, "--listen", pair.server_address, "--port", PORT, "--topic",
                            "T:4", "--cpu", SERVER_CPU, *options, namespace=pair.server,
                            cpu=SERVER_CPU) as (nameserver, pid):
-            for name, case in CASES.items():
-                if case[0] != kind:
-                    continue
+            for name in wanted:
+                seconds = plan.alone_seconds if name in ALONE else plan.seconds
                 before = programs.cpu_seconds(pid)
-                done = _run_case(plan, pair, name, nameserver)
+                done = _run_case(plan, pair, name, nameserver, seconds)
                 used = programs.cpu_seconds(pid) - before
                 if done.get("acked", 1) == 0:
                     raise programs.Failed(f"{name}: nothing was acknowledged")
-                runs[name].add(**_figures(done, used / (plan.seconds + plan.warmup)))
+                runs[name].add(done.get("invalid_reasons", ()),
+                               **_figures(done, used / (seconds + plan.warmup)))
                 if "build" in done:
                     report.note_build(done)
 
 
-def _detail(runs):
+def limit_of(client_share, mock_share):
+    """Whose core a row's rate is the limit of."""
+    client, mock = client_share >= CORE_IS_LIMIT, mock_share >= CORE_IS_LIMIT
+    if client and mock:
+        return "both cores are the limit"
+    if client:
+        return "the client's core is the limit"
+    if mock:
+        return "the mock's core is the limit"
+    return "neither core is the limit: each waited for the other, or others had the cores"
+
+
+def _detail(runs, paced=False):
     low, high = runs.spread("rate")
-    text = (f"{number(low)} to {number(high)}/s; {runs.median('cpu_us'):.3f} us CPU per message, "
+    text = [f"{number(low)} to {number(high)}/s; {runs.median('cpu_us'):.3f} us CPU per message, "
             f"{number(1e6 / runs.median('cpu_us'))}/s a core; had {runs.median('core_share'):.0%} "
-            f"of its core, mock {runs.median('mock_share'):.0%}")
-    if not all(runs.all()["valid"]):
-        text += "; invalid: the generator was late"
+            f"of its core, mock {runs.median('mock_share'):.0%}"]
+    if not paced:
+        text.append(limit_of(runs.median("core_share"), runs.median("mock_share")))
     if "p50_us" in runs.all():
-        text += f"; p50 {runs.median('p50_us'):.0f} us, p99 {runs.median('p99_us'):.0f} us"
-    return text
+        text.append(f"p50 {runs.median('p50_us'):.0f} us, p99 {runs.median('p99_us'):.0f} us")
+    return "; ".join(filter(None, (*text, runs.why_not())))
 
 
 def _add_rate(report, row, runs, rate_min=None):
     rate = runs.median("rate")
     report.add("veth", row, number(rate) + "/s",
                f">= {number(rate_min)}/s" if rate_min else "",
-               rate >= rate_min if rate_min else None, detail=_detail(runs), figures=runs.all())
+               rate >= rate_min if rate_min else None, detail=_detail(runs), figures=runs.all(),
+               valid=runs.usable() or not rate_min)
 
 
-def _add_beside(report, row, runs, limit, ratio_min):
-    ratio = median_ratio(runs, limit, "rate")
-    cpu = limit.median("cpu_us") / runs.median("cpu_us")
-    report.add("veth", row, number(runs.median("rate")) + "/s", f">= {ratio_min} of it",
-               ratio >= ratio_min, beside=number(limit.median("rate")) + "/s", ratio=ratio,
-               detail=f"by CPU per message {cpu:.2f} of it ({limit.median('cpu_us'):.3f} / "
-               f"{runs.median('cpu_us'):.3f} us)")
+def _add_beside(report, row, runs, limit, ratio_min=None):
+    each = ratios(runs, limit, "rate")
+    valid = runs.usable() and bool(each)
+    ratio = statistics.median(each) if each else None
+    cpu = ratios(limit, runs, "cpu_us")
+    detail = (f"{min(each):.2f} to {max(each):.2f} in {len(each)} rounds; by CPU per message "
+              f"{statistics.median(cpu):.2f} of it, {min(cpu):.2f} to {max(cpu):.2f}"
+              if each else "")
+    if runs.median("core_share") < CORE_IS_LIMIT and runs.median("mock_share") < CORE_IS_LIMIT:
+        detail += "; salvo did not have its core: read the ratio by CPU"
+    report.add("veth", row, number(runs.median("rate")) + "/s",
+               f">= {ratio_min} of it" if ratio_min else "",
+               valid and ratio >= ratio_min if ratio_min else None,
+               beside=number(limit.median("rate")) + "/s", ratio=ratio, detail=detail,
+               figures={"ratios": each, "cpu_ratios": cpu}, valid=valid or not ratio_min)
+
+
+def _add_open(report, runs):
+    p50 = runs.median("p50_us")
+    report.add("veth", "open loop 200 k/s, both sides spin: p50", f"{p50:.1f} us", "< 40 us",
+               p50 < 40, detail=_detail(runs, paced=True), figures=runs.all(),
+               valid=runs.usable())
 
 
 def _rows(report, runs):
@@ -119,26 +160,22 @@ def _rows(report, runs):
                 runs["blaster 1k"], 0.6)
     _add_rate(report, "blaster, batches of 32 KB", runs["blaster batch"])
     _add_rate(report, "batched 32 KB, 128 B", runs["salvo batch"], 5e6)
-    p50 = runs["salvo open"].median("p50_us")
-    report.add("veth", "open loop 200 k/s, both sides spin: p50", f"{p50:.1f} us", "< 40 us",
-               p50 < 40, detail=_detail(runs["salvo open"]), figures=runs["salvo open"].all())
+    _add_open(report, runs["salvo open"])
     _add_rate(report, "checking mock, unbatched 128 B", runs["salvo checked"])
     _add_rate(report, "epoll, unbatched 128 B", runs["salvo 128 epoll"])
-    ratio = median_ratio(runs["salvo 128"], runs["salvo 128 epoll"], "rate")
-    report.add("veth", "uring beside epoll, unbatched 128 B",
-               number(runs["salvo 128"].median("rate")) + "/s",
-               beside=number(runs["salvo 128 epoll"].median("rate")) + "/s", ratio=ratio)
+    _add_beside(report, "uring beside epoll, unbatched 128 B", runs["salvo 128"],
+                runs["salvo 128 epoll"])
     _add_rate(report, "null backend, unbatched 128 B", runs["salvo null"])
 
 
 def run(plan, report):
     report.settings["veth"] = (
         f"client on core {CLIENT_CPU} (threads=caller, body_size_max=64KiB), salvo mock on core "
-        f"{SERVER_CPU}; window "
-        f"{WINDOW} messages, {BATCH_WINDOW} frames in batches; {plan.repeats} rounds of "
-        f"{plan.seconds:g} s behind {plan.warmup:g} s, medians")
+        f"{SERVER_CPU}; window {WINDOW} messages, {BATCH_WINDOW} frames in batches; {plan.repeats} "
+        f"rounds of {plan.seconds:g} s behind {plan.warmup:g} s, every second one backwards "
+        f"(what is beside nothing: {plan.alone_repeats} of {plan.alone_seconds:g} s), medians")
     runs = {name: Runs() for name in CASES}
     with netns.pair() as pair:
-        for _ in range(plan.repeats):
-            _round(plan, pair, runs, report)
+        for index in range(plan.repeats):
+            _round(plan, pair, runs, report, index)
     _rows(report, runs)
