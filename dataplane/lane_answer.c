@@ -69,6 +69,7 @@ static void lane_decide(struct salvo_lane *lane, struct salvo_request *request,
     if (d.route_stale)
         salvo_lane_want_route(lane, request->topic, now_ns);
     if (d.go_away) {
+        lane_count(lane, SALVO_LANE_GO_AWAYS, 1);
         lane->conns[request->conn].draining = true;
         lane->tend_at_ns = now_ns;
     }

@@ -38,7 +38,7 @@ def _read(cluster, topics, expect, wait_s, switches):
             return [json.loads(line) for line in lines]
 
 
-def messages(cluster, topics, expect=0, wait_s=30, digest=False):
+def messages(cluster, topics, expect=0, wait_s=120, digest=False):
     """Every stored message as a dict, by topic, broker, queue and offset.
 
     Keys: topic broker queueId queueOffset msgId (UNIQ_KEY or None) offsetMsgId tags keys
@@ -53,8 +53,11 @@ def messages(cluster, topics, expect=0, wait_s=30, digest=False):
     return found
 
 
-def summary(cluster, topics, expect=0, wait_s=30):
+def summary(cluster, topics, expect=0, wait_s=120, places=None):
     """Counts only, for big runs: messages distinct duplicates without_id bytes listed queues
     seconds per_queue, and for bodies that begin with seq=<shard>:<n> sequenced shards
-    sequence_missing sequence_repeated out_of_order first_out_of_order."""
-    return _read(cluster, topics, expect, wait_s, ["--summary"])[0]
+    sequence_missing sequence_repeated out_of_order first_out_of_order. `places` is a file that
+    gets a line for each message: what `salvo send --verbose` prints for it, id, broker, queue and
+    offset between tabs."""
+    switches = ["--summary"] + (["--places", places] if places else [])
+    return _read(cluster, topics, expect, wait_s, switches)[0]

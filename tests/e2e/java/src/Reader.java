@@ -3,6 +3,7 @@ import java.io.BufferedWriter;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.InputStreamReader;
+import java.io.OutputStream;
 import java.io.OutputStreamWriter;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
@@ -33,11 +34,12 @@ import org.apache.rocketmq.common.message.MessageQueue;
  *
  * <pre>
  * Reader --nameserver a:1;b:2 --topics t1,t2 [--expect n] [--wait-s 30] [--threads 4]
- *        [--out file] [--digest | --summary]
+ *        [--out file] [--digest | --summary [--places file]]
  * </pre>
  *
  * Every queue is pulled from its smallest to its largest offset. One JSON object a line goes to
- * --out or standard output, queues in order; with --summary a single object with counts. With
+ * --out or standard output, queues in order; with --summary a single object with counts, and in the
+ * file of --places a line for each message: id, broker, queue and offset between tabs. With
  * --expect it first waits until the brokers list that many messages, because a message is listed
  * a moment after it was acknowledged. Ends with 0 when everything listed was read, otherwise with
  * 1: fewer listed than expected, or a hole in the offsets.
@@ -108,16 +110,21 @@ public final class Reader {
     private static int run(Options options, DefaultMQPullConsumer consumer) throws Exception {
         Reader reader = new Reader(options, consumer);
         int status;
-        try (BufferedWriter out = new BufferedWriter(new OutputStreamWriter(
-                options.has("out") ? new FileOutputStream(options.text("out"))
-                                   : new FileOutputStream(FileDescriptor.out),
-                StandardCharsets.US_ASCII), 1 << 20)) {
-            status = reader.read(out);
+        try (BufferedWriter out = writer(options.has("out")
+                                         ? new FileOutputStream(options.text("out"))
+                                         : new FileOutputStream(FileDescriptor.out));
+             BufferedWriter places = writer(new FileOutputStream(
+                 options.text("places", "/dev/null")))) {
+            status = reader.read(out, places);
         }
         return status;
     }
 
-    private int read(BufferedWriter out) throws Exception {
+    private static BufferedWriter writer(OutputStream to) {
+        return new BufferedWriter(new OutputStreamWriter(to, StandardCharsets.US_ASCII), 1 << 20);
+    }
+
+    private int read(BufferedWriter out, BufferedWriter places) throws Exception {
         long started = System.nanoTime();
         int expected = options.number("expect", -1);
         List<Range> ranges = listed(expected);
@@ -129,7 +136,7 @@ public final class Reader {
         List<Future<?>> reads = new ArrayList<>();
         for (Range range : ranges)
             reads.add(threads.submit(() -> {
-                readQueue(range, out);
+                readQueue(range, options.has("summary") ? places : out);
                 return null;
             }));
         for (Future<?> each : reads)
@@ -217,8 +224,13 @@ public final class Reader {
             throws Exception {
         if (options.has("summary")) {
             synchronized (summary) {
-                for (MessageExt message : messages)
+                for (MessageExt message : messages) {
                     summary.add(queue, message);
+                    out.append(message.getProperty("UNIQ_KEY")).append('\t')
+                       .append(queue.getBrokerName()).append('\t')
+                       .append(String.valueOf(message.getQueueId())).append('\t')
+                       .append(String.valueOf(message.getQueueOffset())).append('\n');
+                }
             }
             return;
         }
