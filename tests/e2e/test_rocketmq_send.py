@@ -104,7 +104,7 @@ def test_program_sends_what_java_reads(cluster, salvo_bin):
         input="".join(line + "\n" for line in lines),
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=300,
         env=clean_environment(),
     )
     assert done.returncode == 0, done.stderr
@@ -250,16 +250,17 @@ def test_a_lonely_message_is_no_batch(cluster):
 def compress_kinds(version):
     """(options, sysFlag as the version's own consumer gives it back)"""
     # The 5.3.3 consumer clears bit 0x1 after inflating; the 4.9.7 one, which reads 4.x, does not.
+    # 4.7.1 knows zlib alone: that a newer client can read more from its broker is not its doing.
     bit = 0 if version == "5.3.3" else COMPRESSED
     kinds = [
         ({"compress": "zlib"}, bit | TYPE_ZLIB),
         ({"compress": "zlib", "compress_old_flag": True}, bit),
     ]
-    if version == "5.3.3":
+    if version != "4.7.1":
         kinds += [
-            ({"compress": "lz4"}, TYPE_LZ4),
-            ({"compress": "zstd"}, TYPE_ZSTD),
-            ({"compress": "zstd", "compress_level": 9}, TYPE_ZSTD),
+            ({"compress": "lz4"}, bit | TYPE_LZ4),
+            ({"compress": "zstd"}, bit | TYPE_ZSTD),
+            ({"compress": "zstd", "compress_level": 9}, bit | TYPE_ZSTD),
         ]
     return kinds
 
@@ -426,7 +427,7 @@ def test_without_automatic_creation_a_topic_has_to_be_made(new_cluster, salvo_bi
         input="a\n",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env=clean_environment(),
     )
     assert done.returncode == 1 and "nobody-made-it" in done.stderr, done.stderr
@@ -537,7 +538,9 @@ def test_shards_keep_their_order(cluster, batch):
 
 
 def test_delayed_messages_come_later_with_their_properties(cluster):
-    """Level 1: the broker lists it in its topic a second later, as it was sent, but for DELAY."""
+    """Level 1: the broker lists it in its topic a second later, as it was sent, with where it was
+    to go. (ScheduleMessageService takes DELAY out when its time has come, but only after it has
+    written down the properties, so that consumers still see it.)"""
     cluster.create_topic("delayed", queues=2)
     senders = []
     for header, batch in zip(HEADERS, ("off", "linger")):
@@ -556,7 +559,10 @@ def test_delayed_messages_come_later_with_their_properties(cluster):
         senders.append(s)
     stored = assert_stored_as_sent(cluster, "delayed", *senders)
     for (place, cookie), m in stored.items():
-        assert "DELAY" not in m["properties"], "the broker takes it out when the time has come"
-        if cookie != 11:
-            assert m["storeTimestamp"] - m["bornTimestamp"] >= 800
-            assert m["properties"]["REAL_TOPIC"] == "delayed"
+        p = m["properties"]
+        if cookie == 11:
+            assert not p.keys() & {"DELAY", "REAL_TOPIC", "REAL_QID"}
+            continue
+        assert m["storeTimestamp"] - m["bornTimestamp"] >= 800
+        assert (p["DELAY"], p["REAL_TOPIC"]) == ("1", "delayed")
+        assert p["REAL_QID"] == str(m["queueId"])

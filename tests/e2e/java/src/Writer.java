@@ -17,6 +17,7 @@ import org.apache.rocketmq.common.message.Message;
  *
  * Message n has the body "seq=0:n " and n % 7 * 1000 more bytes, so some are compressed. Each line
  * of the file is a JSON object: what was sent and what came back, or "error" when the send failed.
+ * The client's heartbeat is sent at the end: its own first one may be due later than that.
  */
 public final class Writer {
     private Writer() {
@@ -53,6 +54,8 @@ public final class Writer {
             out.println(Json.of(line));
         }
         out.close();
+        producer.getDefaultMQProducerImpl().getmQClientFactory()
+            .sendHeartbeatToAllBrokerWithLock();
         System.exit(0);
     }
 
