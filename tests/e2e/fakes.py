@@ -51,15 +51,19 @@ def read_frame(connection):
 
 
 class Server:
-    """Accepts on a port of its own; serve(connection) runs in a thread for each connection."""
+    """Accepts on a port of its own; serve(connection) runs in a thread for each connection. With
+    None nobody listens there, nor can anybody else."""
 
-    def __init__(self, serve=None):
-        if serve is not None:
-            self.serve = serve
+    def __init__(self, serve):
         self.accepted = 0
         self.connections = []
-        self.socket = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.socket = socket.socket()
+        self.socket.bind(("127.0.0.1", 0))
         self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
+        if serve is None:
+            return
+        self.serve = serve
+        self.socket.listen(64)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
@@ -96,7 +100,7 @@ class FakeNameserver(Server):
     def __init__(self, brokers, queues=1):
         self.brokers = brokers
         self.queues = queues
-        super().__init__()
+        super().__init__(self.serve)
 
     def serve(self, connection):
         while True:
@@ -134,7 +138,7 @@ class FakeBroker(Server):
         self.sends = 0
         self.bad = 0
         self.lock = threading.Lock()
-        super().__init__()
+        super().__init__(self.serve)
 
     def good(self, opaque, offset):
         return frame(

@@ -41,7 +41,7 @@ class Mock:
         if self.process.poll() is not None:
             return ""
         self.process.send_signal(by)
-        out, _ = self.process.communicate(timeout=60)
+        out, _ = self.process.communicate(timeout=300)
         return out
 
     def __enter__(self):

@@ -91,7 +91,7 @@ def test_the_report_is_complete(salvo_bin, tmp_path):
     process = subprocess.Popen(
         command(salvo_bin, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    out, err = process.communicate(timeout=580)
+    out, err = process.communicate(timeout=1200)
     assert process.returncode == 0, out + err
     done = json.loads((tmp_path / "report.json").read_text())
     assert done["failures"] == []
@@ -128,7 +128,7 @@ def test_a_signal_leaves_no_namespace_behind(salvo_bin, tmp_path):
     )
     wait_until(lambda: len(namespaces(process.pid)) == 2, "both namespaces")
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert namespaces(process.pid) == []
 

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from rocketmq.cluster import wait_until
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ["load", "send", "mock", "check", "stat", "frame"]
 
 
-def run(salvo_bin, *args, timeout=60, env=None, **options):
+def run(salvo_bin, *args, timeout=300, env=None, **options):
     clean = {k: v for k, v in os.environ.items() if not k.startswith("SALVO_")}
     return subprocess.run(
         [str(salvo_bin), *map(str, args)],
@@ -51,10 +53,19 @@ class Load:
         """Waits for the live line of that second."""
         self.until(rf"^ +{n} s ")
 
-    def stop(self, signals=1, timeout=20):
+    def taken(self):
+        """Whether no SIGINT waits to be delivered."""
+        if self.process.poll() is not None:
+            return True
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        waiting = re.search(r"^ShdPnd:\t(\w+)$", status, re.M)
+        return not int(waiting[1], 16) >> (signal.SIGINT - 1) & 1
+
+    def stop(self, signals=1, timeout=120):
         """Sends SIGINT so often; standard output and error of the whole run."""
         for _ in range(signals):
             self.process.send_signal(signal.SIGINT)
+            wait_until(self.taken, "the signal taken: two that wait are one")
         self.process.wait(timeout=timeout)
         self.err += self.process.stderr.read()
         return self.process.stdout.read(), self.err
@@ -96,7 +107,7 @@ class Mock:
 
     def stop(self, by=signal.SIGINT):
         self.process.send_signal(by)
-        out, _ = self.process.communicate(timeout=10)
+        out, _ = self.process.communicate(timeout=120)
         return out
 
 
@@ -203,18 +214,21 @@ def test_closed_loop_by_count(salvo_bin, tmp_path):
 
 
 def test_open_loop_by_duration_and_warmup(salvo_bin, tmp_path):
+    began = time.monotonic()
     report = report_of(salvo_bin, tmp_path, "--rate", "2k", "--duration", "2s", "--warmup", "500ms")
+    took = time.monotonic() - began
     assert report["planned"] == report["acked"] == 5000
     assert abs(report["measured_messages"] - 4000) <= 1
     assert report["loop"] == "open" and report["latency_from"] == "intended"
-    assert report["seconds"] == pytest.approx(2, rel=0.1)
+    assert 1.99 < report["seconds"] < took - 0.5
     assert report["client"]["schedule_error_us"]["max"] > 0
 
 
 def test_open_loop_by_count(salvo_bin, tmp_path):
+    began = time.monotonic()
     report = report_of(salvo_bin, tmp_path, "--rate", "5k", "--count", "2500")
     assert report["planned"] == report["acked"] == 2500
-    assert report["seconds"] == pytest.approx(0.5, rel=0.2)
+    assert 0.49 < report["seconds"] < time.monotonic() - began
 
 
 def test_caller_mode_turns_the_sender_itself(salvo_bin, tmp_path):
@@ -284,7 +298,7 @@ def test_a_second_ctrl_c_quits_at_once(salvo_bin):
     try:
         load = Load(salvo_bin, "--nameserver", silent.address, "-D", "timeout_ms=60s")
         load.until("no answer within")
-        load.stop(signals=2, timeout=10)
+        load.stop(signals=2, timeout=50)
         assert load.process.returncode == 2
     finally:
         silent.process.send_signal(signal.SIGCONT)
@@ -322,7 +336,7 @@ def write_script(tmp_path):
 def test_no_route_is_one_clear_error(salvo_bin):
     before = time.monotonic()
     done = run(salvo_bin, "load", "--nameserver", "127.0.0.1:1", "-D", "timeout_ms=1s")
-    assert done.returncode == 2 and time.monotonic() - before < 5
+    assert done.returncode == 2 and time.monotonic() - before < 60
     assert "cannot be sent to" in done.stderr
 
 
@@ -344,7 +358,7 @@ def test_the_live_line_is_rewritten_on_a_terminal(salvo_bin):
             break
         shown += part
     os.close(parent)
-    assert process.wait(timeout=20) in (0, 2)  # 2: late, on a busy machine
+    assert process.wait(timeout=120) in (0, 2)  # 2: late, on a busy machine
     assert shown.count(b"\r") >= 2 and b"\033[K" in shown and b"p99.9" in shown
 
 
@@ -498,7 +512,7 @@ def test_send_fails_when_the_cluster_does_not_answer(salvo_bin):
 
 def test_stat_shows_a_running_salvo(salvo_bin, tmp_path):
     path = tmp_path / "stat"
-    load = Load(salvo_bin, "--rate", "1k", "--duration", "20s", "-D", f"stat_file={path}")
+    load = Load(salvo_bin, "--rate", "1k", "--duration", "1h", "-D", f"stat_file={path}")
     try:
         load.until_second(1)
         shown = json.loads(run(salvo_bin, "stat", "--json", path).stdout)

@@ -142,7 +142,7 @@ def test_unknown_topic_is_created_on_the_way(cluster):
 
 def exchange(address, frame):
     host, port = address.rsplit(":", 1)
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(frame)
         (size,) = struct.unpack(">I", connection.recv(4, socket.MSG_WAITALL))
         return connection.recv(size, socket.MSG_WAITALL)
@@ -245,7 +245,7 @@ def test_cluster_dies_with_a_killed_test_run():
     directory, *pids = run.stdout.readline().split()
     os.kill(run.pid, signal.SIGKILL)
     run.communicate()
-    wait_until(lambda: not any(_runs(pid) for pid in pids), "orphans gone", 10)
+    wait_until(lambda: not any(_runs(pid) for pid in pids), "orphans gone")
     subprocess.run(["rm", "-rf", directory], check=True)
 
 
@@ -262,7 +262,7 @@ def test_fetching_again_does_nothing():
         [sys.executable, "-m", "rocketmq.jars"],
         cwd=Path(__file__).parent,
         env={**os.environ, "PATH": ""},
-        timeout=1,
+        timeout=60,
         text=True,
         stdout=subprocess.PIPE,
         check=True,

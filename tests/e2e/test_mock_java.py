@@ -55,7 +55,7 @@ class Mock:
         """Ends it; returns its statistics as a dict of the numbers we look at."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        text, errors = self.process.communicate(timeout=20)
+        text, errors = self.process.communicate(timeout=120)
         found = {}
         for name in ("stored", "batches", "routes", "heartbeats", "unregisters", "unknown"):
             found[name] = int(re.search(rf"(\d+) {name}", text)[1])
@@ -127,7 +127,7 @@ def producer(client, *args):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
+            timeout=300,
         )
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout.splitlines()[-1])

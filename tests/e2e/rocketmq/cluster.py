@@ -6,14 +6,16 @@
         cluster.broker("broker-a").kill()
 
 Every process has its own directory below one temporary one, ports of its own below the ephemeral
-range, and dies with us. Every start waits for what a client would see: a nameserver answers a
-route query, a broker is listed by every running nameserver and answers by itself.
+range (also beside other test runs on the same machine), and dies with us. Every start waits for
+what a client would see: a nameserver answers a route query, a broker is listed by every running
+nameserver and answers by itself.
 
 SALVO_E2E_KEEP=1 keeps the directory, with all logs, and prints where it is.
 """
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import random
 import shutil
@@ -27,15 +29,17 @@ from pathlib import Path
 
 from . import jars, remoting
 
-# A broker listens on listenPort, listenPort - 2 (the "VIP" channel) and listenPort + 1 (replicas).
-BROKER_PORTS = (0, -2, 1)
-
-# Outgoing connections take their port from 32768 up, so a port below cannot be stolen by one.
+# Outgoing connections take their port from 32768 up, so a port below cannot be stolen by one. A
+# process gets four in a row and listens on the third: a broker also listens on listenPort - 2 (the
+# "VIP" channel) and listenPort + 1 (replicas).
 PORT_MIN = 20000
 PORT_MAX = 32000
+PORTS_EACH = 4
+PORT_PLACE = 2
 
-START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 60.0
+# Patience costs nothing where all is well: a JVM on a crowded machine may need a minute to start.
+START_TIMEOUT_S = 300.0
+STOP_TIMEOUT_S = 300.0
 POLL_S = 0.02
 
 # RocketMQ up to 5.x reaches into the JDK; without these it does not start on JDK 17.
@@ -85,21 +89,26 @@ def wait_until(condition, what, timeout_s=START_TIMEOUT_S, alive=None):
         time.sleep(POLL_S)
 
 
-def free_port(offsets=(0,), taken=()):
-    """A port whose neighbours at these offsets are free as well, now and in this process."""
+def reserve_port(held):
+    """A port that nobody listens on, nor on its neighbours. Others who reserve do not get it while
+    `held`, an ExitStack, is open: a file for each four is locked, and the kernel lets go of that
+    lock even if we are killed."""
+    folder = Path(tempfile.gettempdir()) / f"salvo-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
     for _ in range(1000):
-        port = random.randrange(PORT_MIN, PORT_MAX)
-        wanted = [port + offset for offset in offsets]
-        if any(each in taken for each in wanted):
-            continue
-        with contextlib.ExitStack() as stack:
+        first = random.randrange(PORT_MIN, PORT_MAX, PORTS_EACH)
+        with contextlib.ExitStack() as tried:
+            lock = tried.enter_context(open(folder / str(first), "w", encoding="ascii"))
             try:
-                for each in wanted:
-                    probe = stack.enter_context(socket.socket())
-                    probe.bind(("127.0.0.1", each))
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with contextlib.ExitStack() as probes:
+                    for each in range(first, first + PORTS_EACH):
+                        probe = probes.enter_context(socket.socket())
+                        probe.bind(("127.0.0.1", each))
             except OSError:
                 continue
-            return port
+            held.push(tried.pop_all())
+            return first + PORT_PLACE
     raise ClusterError("no free ports")
 
 
@@ -111,12 +120,12 @@ def _die_with_parent():
 class Process:
     """One JVM with its directory, configuration and log."""
 
-    def __init__(self, cluster, name, main, java_options, ports):
+    def __init__(self, cluster, name, main, java_options):
         self.cluster = cluster
         self.name = name
         self.main = main
         self.java_options = java_options
-        self.port = ports[0]
+        self.port = reserve_port(cluster.held)
         self.address = f"127.0.0.1:{self.port}"
         self.directory = cluster.directory / name
         self.log_path = self.directory / "out.log"
@@ -258,13 +267,12 @@ class Process:
 
 
 class Nameserver(Process):
-    def __init__(self, cluster, index, ports):
+    def __init__(self, cluster, index):
         super().__init__(
             cluster,
             f"nameserver-{index}",
             "org.apache.rocketmq.namesrv.NamesrvStartup",
             NAMESERVER_JAVA,
-            ports,
         )
 
     def _conf(self):
@@ -293,10 +301,8 @@ class Nameserver(Process):
 
 
 class Broker(Process):
-    def __init__(self, cluster, name, ports, properties, java_options):
-        super().__init__(
-            cluster, name, "org.apache.rocketmq.broker.BrokerStartup", java_options, ports
-        )
+    def __init__(self, cluster, name, properties, java_options):
+        super().__init__(cluster, name, "org.apache.rocketmq.broker.BrokerStartup", java_options)
         self.properties = {
             "brokerClusterName": "DefaultCluster",
             "brokerName": name,
@@ -334,7 +340,6 @@ class Broker(Process):
             self.address,
             remoting.UPDATE_BROKER_CONFIG,
             body=b"brokerPermission=6\n",
-            timeout_s=30.0,
         )
         if header["code"] != remoting.SUCCESS:
             raise ClusterError(f"{self.name} would not register: {header}")
@@ -397,30 +402,14 @@ class Cluster:
         self.auto_create = auto_create
         self.jars = jars.rocketmq(version)
         self.directory = Path(tempfile.mkdtemp(prefix=f"salvo-rocketmq-{version}-"))
-        taken = set()
-        self.nameservers = [
-            Nameserver(self, index, self._ports((0,), taken)) for index in range(nameservers)
-        ]
+        self.held = contextlib.ExitStack()
+        self.nameservers = [Nameserver(self, index) for index in range(nameservers)]
         properties = dict(broker_properties or {})
         names = ["broker-" + chr(ord("a") + index) for index in range(brokers)]
         special = {name: properties.pop(name, {}) for name in names}
         self.brokers = [
-            Broker(
-                self,
-                name,
-                self._ports(BROKER_PORTS, taken),
-                {**properties, **special[name]},
-                java_options,
-            )
-            for name in names
+            Broker(self, name, {**properties, **special[name]}, java_options) for name in names
         ]
-
-    @staticmethod
-    def _ports(offsets, taken):
-        port = free_port(offsets, taken)
-        ports = [port + offset for offset in offsets]
-        taken.update(ports)
-        return ports
 
     @property
     def nameserver_addresses(self):
@@ -509,6 +498,7 @@ class Cluster:
         for each in self.nameservers + self.brokers:
             if each.running:
                 each.kill()
+        self.held.close()
         if os.environ.get("SALVO_E2E_KEEP"):
             print(f"kept: {self.directory}", file=sys.stderr)
         else:

@@ -10,7 +10,7 @@ import threading
 
 from . import jars
 
-TIMEOUT_S = 180.0
+TIMEOUT_S = 600.0
 
 
 class JavaError(RuntimeError):

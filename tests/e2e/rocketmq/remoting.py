@@ -49,7 +49,7 @@ def loads(body):
     )
 
 
-def invoke(address, code, fields=None, body=b"", timeout_s=3.0):
+def invoke(address, code, fields=None, body=b"", timeout_s=30.0):
     """Sends one request; returns (header dict, body bytes). OSError when there is nobody."""
     header = {
         "code": code,
