@@ -87,7 +87,8 @@ static const struct cmd_usage load_usage = {
                "starts a mock cluster of its own.",
     .options = load_options,
     .options_count = SALVO_ARRAY_LENGTH(load_options),
-    .notes = "Exit code: 0 all acknowledged, 1 some message was not, 2 the run is invalid.\n"
+    .notes = "Exit code: 0 all acknowledged, 1 some message was not, 2 the run is invalid, or\n"
+             "a report was lost.\n"
              "Ctrl-C drains and reports; a second one quits at once.\n\n"
              "  salvo load\n"
              "  salvo load --nameserver 127.0.0.1:9876 --rate 50k --duration 30s --warmup 2s\n"

@@ -3,9 +3,11 @@
 #include "cmd/options.h"
 #include "include/salvo.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 
 struct main_command {
     const char *name;
@@ -63,11 +65,19 @@ int cmd_fail(const char *command, int code, const char *format, ...)
     return code;
 }
 
-int main(int argc, char **argv)
+/* A standard descriptor that we were started without would become the next socket, and a broker
+ * would be sent what we print. In its place stands one whose use fails. */
+static void main_fill_descriptors(void)
 {
-    /* A closed pipe behind us (| head) is an error of a write, not the end of a run without a
-     * report. */
-    signal(SIGPIPE, SIG_IGN);
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+            return; /* no /dev: as it was */
+    }
+}
+
+static int main_run(int argc, char **argv)
+{
     if (argc < 2) {
         main_help(stderr);
         return CMD_EXIT_INVALID;
@@ -86,4 +96,21 @@ int main(int argc, char **argv)
             return main_commands[i].run(argc - 1, argv + 1);
     }
     return main_unknown(argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+    int code;
+
+    main_fill_descriptors();
+    /* A closed pipe behind us (| head) is an error of a write, not the end of a run without a
+     * report. */
+    signal(SIGPIPE, SIG_IGN);
+    code = main_run(argc, argv);
+    /* A report that did not arrive is no success, whatever it said. */
+    if (fflush(stdout) || ferror(stdout))
+        return cmd_fail(argc > 1 ? argv[1] : "", CMD_EXIT_INVALID,
+                        "standard output could not be written, what was printed is not whole; it "
+                        "is closed, a pipe without a reader, or on a full disk");
+    return code;
 }

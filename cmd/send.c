@@ -51,7 +51,8 @@ static const struct cmd_usage send_usage = {
     .positional_offset = AT(file),
     .options = send_options,
     .options_count = SALVO_ARRAY_LENGTH(send_options),
-    .notes = "Exit code: 0 all acknowledged, 1 some message was not, 2 it could not start.\n\n"
+    .notes = "Exit code: 0 all acknowledged, 1 some message was not, 2 it could not start, or\n"
+             "what it printed was lost.\n\n"
              "  tail -F app.log | salvo send --topic Logs --nameserver 127.0.0.1:9876\n"
              "  salvo send --topic Pictures --whole --property type=png cat.png\n",
 };
@@ -403,8 +404,6 @@ static int send_report(const struct send_run *run, int code)
     if (run->empty > 0)
         fprintf(stderr, ", %llu empty passed over", (unsigned long long)run->empty);
     fprintf(stderr, "\n");
-    if (fflush(stdout))
-        return cmd_fail("send", CMD_EXIT_FAILED, "standard output: %s", strerror(errno));
     return code == 0 && failed > 0 ? CMD_EXIT_FAILED : code;
 }
 

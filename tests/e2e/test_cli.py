@@ -362,6 +362,61 @@ def test_the_live_line_is_rewritten_on_a_terminal(salvo_bin):
     assert shown.count(b"\r") >= 2 and b"\033[K" in shown and b"p99.9" in shown
 
 
+LOST_OUTPUT = {
+    "help": ["load", "--help"],
+    "load": ["load", "--count", "10"],
+    "json": ["load", "--count", "10", "--json", "-"],
+    "check": ["check"],
+    "mock": ["mock"],
+    "frame": ["frame", ROOT / "tests" / "golden" / "send-v2-5.3.3-binary.hex"],
+}
+
+
+@pytest.mark.parametrize("command", LOST_OUTPUT)
+def test_output_that_cannot_be_written_is_no_success(salvo_bin, command):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [str(salvo_bin), *map(str, LOST_OUTPUT[command])],
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 2 and "standard output" in done.stderr, done.stderr
+
+
+def test_send_counts_on_when_its_output_is_lost(salvo_bin, mock):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [str(salvo_bin), "send", "--topic", "T", "--nameserver", mock.address, "--verbose"],
+            input="one\ntwo\n",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert "2 read, 2 acknowledged, 0 failed" in done.stderr
+    assert done.returncode == 2 and "standard output" in done.stderr
+
+
+@pytest.mark.parametrize("fd, named", [(0, "standard input"), (1, "standard output")])
+def test_a_closed_descriptor_is_not_handed_to_a_socket(salvo_bin, mock, fd, named):
+    """The kernel gives the lowest free number to the next descriptor that is opened."""
+    send = [str(salvo_bin), "send", "--topic", "T", "--nameserver", mock.address, "--verbose"]
+    closing = "<&-" if fd == 0 else ">&-"
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closing}', "sh", *send],
+        input="one\n",
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0 and named in done.stderr, done.stderr
+    assert "Bad file descriptor" in done.stderr or fd == 1
+    assert ("1 read, 1 acknowledged" in done.stderr) == (fd == 1)
+
+
 def test_hdr_file_and_json_on_standard_output(salvo_bin, tmp_path):
     path = tmp_path / "latency.hgrm"
     done = run(salvo_bin, "load", "--count", "1000", "--json", "-", "--hdr", path)
