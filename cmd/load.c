@@ -218,6 +218,11 @@ static int load_check(const struct load_run *run)
     if (values->rate > 0 && values->closed != 0)
         return cmd_fail("load", CMD_EXIT_INVALID,
                         "--rate is an open loop and --closed a closed one; give one of them");
+    if (values->json != NULL && values->hdr != NULL && strcmp(values->json, "-") == 0 &&
+        strcmp(values->hdr, "-") == 0)
+        return cmd_fail("load", CMD_EXIT_INVALID,
+                        "--json - and --hdr - would be mixed on standard output; give one of them "
+                        "a file");
     if (values->size.max > config->body_size_max)
         return cmd_fail("load", CMD_EXIT_INVALID,
                         "--size: %llu bytes are over body_size_max (%llu); raise it with "
@@ -256,6 +261,7 @@ static int load_open_cluster(struct load_run *run)
     address = salvo_mock_nameserver_address(run->mock);
     fprintf(stderr, "salvo load: no --nameserver: sending to the embedded mock cluster at %s\n",
             address);
+    run->config.sources[SALVO_OPTION_nameserver] = SALVO_CONFIG_DEFAULT; /* set to "": not set */
     cmd_config_prefer(&run->config, SALVO_OPTION_nameserver, address);
     run->report.settings.embedded_mock = true;
     return 0;

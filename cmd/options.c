@@ -208,7 +208,7 @@ static int options_take(struct options_parse *p)
             return options_error(p, "%s needs a value: %s %s", argument, argument, o->argument);
         value = p->argv[++p->at];
     }
-    if (value[0] == '\0' && o->kind != CMD_SETTING)
+    if (value[0] == '\0')
         return options_error(p, "--%s has an empty value; it takes %s", o->name, o->argument);
     return options_store(p, o, argument, value);
 }

@@ -167,6 +167,8 @@ MISTAKES = [
     ("load -D foo=1", "foo", "docs/CONFIG.md"),
     ("load -D lanes", "-D lanes", "name=value"),
     ("load --config /nowhere", "/nowhere", "--config"),
+    ("load --nameserver=", "--nameserver", "H:P"),
+    ("load --json - --hdr -", "--hdr -", "a file"),
     ("load --json /nowhere/x", "--json /nowhere/x", "No such file"),
     ("load extra", "'extra'", "--help"),
     ("send", "--topic", "--topic NAME"),
@@ -370,6 +372,11 @@ LOST_OUTPUT = {
     "mock": ["mock"],
     "frame": ["frame", ROOT / "tests" / "golden" / "send-v2-5.3.3-binary.hex"],
 }
+
+
+def test_an_empty_nameserver_in_the_environment_is_none(salvo_bin):
+    done = run(salvo_bin, "load", "--count", "10", env={"SALVO_NAMESERVER": ""})
+    assert done.returncode == 0 and "embedded mock" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("command", LOST_OUTPUT)

@@ -138,6 +138,7 @@ static void every_mistake_names_the_option_and_the_remedy(void **state)
         {"--size -5", "--size -5", "512, 4KiB"},
         {"--size 5-", "--size 5-", "512, 4KiB"},
         {"-D lanes", "-D lanes", "name=value"},
+        {"--linger=", "--linger has an empty value", "TIME"},
         {"a b", "'b'", "one [FILE]"},
     };
 
