@@ -84,10 +84,13 @@ static void live_print(struct cmd_load_live *live, int64_t now_ns)
     live_progress(live, ended, progress, sizeof(progress));
     live_latencies(&live->second, latencies, sizeof(latencies));
     live_errors(shared, errors, sizeof(errors));
-    fprintf(stderr, "%s%4.0f s %8s %9.0f/s  %s  in flight %llu  %s%s", live->terminal ? "\r" : "",
-            (double)(now_ns - live->start_ns) / 1e9, progress, rate, latencies,
-            (unsigned long long)(committed > ended ? committed - ended : 0), errors,
-            live->terminal ? "\033[K" : "\n");
+    /* A line that wraps could not be rewritten: on a narrow terminal its end is not shown, so what
+     * matters least is last. */
+    fprintf(stderr, "%s%4.0f s %8s %9.0f/s  %s  %s  in flight %llu%s",
+            live->terminal ? "\r\033[?7l" : "", (double)(now_ns - live->start_ns) / 1e9, progress,
+            rate, errors, latencies,
+            (unsigned long long)(committed > ended ? committed - ended : 0),
+            live->terminal ? "\033[K\033[?7h" : "\n");
     fflush(stderr);
     live->line_ns = now_ns;
     live->line_acked = acked;

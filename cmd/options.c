@@ -7,6 +7,8 @@
 #include <stdarg.h>
 #include <string.h>
 
+#define HELP_COLUMNS 80u /* a terminal that nobody has made wider */
+
 struct options_parse {
     const struct cmd_usage *usage;
     int argc;
@@ -275,7 +277,7 @@ bool cmd_options_begin(const struct cmd_usage *usage, int argc, char *const *arg
     return false;
 }
 
-/* Text in lines of at most 100 columns, all but the first indented. */
+/* Text in lines of at most HELP_COLUMNS, all but the first indented. */
 static void options_help_wrap(const char *text, unsigned indent, FILE *to)
 {
     unsigned column = indent;
@@ -283,7 +285,7 @@ static void options_help_wrap(const char *text, unsigned indent, FILE *to)
     while (*text != '\0') {
         int word = (int)strcspn(text, " ");
 
-        if (column > indent && column + 1 + (unsigned)word > 100) {
+        if (column > indent && column + 1 + (unsigned)word > HELP_COLUMNS) {
             fprintf(to, "\n%*s", (int)indent, "");
             column = indent;
         }

@@ -38,8 +38,8 @@ static const struct cmd_usage stat_usage = {
     .positional_offset = offsetof(struct stat_values, file),
     .options = stat_options,
     .options_count = SALVO_ARRAY_LENGTH(stat_options),
-    .notes =
-        "  salvo load -D stat_file=/dev/shm/salvo.stat & salvo stat --watch /dev/shm/salvo.stat\n",
+    .notes = "  salvo load -D stat_file=/dev/shm/salvo.stat &\n"
+             "  salvo stat --watch /dev/shm/salvo.stat\n",
 };
 
 struct stat_run {
