@@ -139,6 +139,9 @@ bool cmd_sender_wait_route(struct cmd_sender *s, salvo_topic *topic, int64_t tim
         }
         cmd_sender_wait(s, NULL, -1, 1);
     }
+    if (cmd_stop != 0)
+        cmd_fail(s->command, 0, "stopped before topic '%s' had a route; nothing was sent",
+                 salvo_topic_name(topic));
     return cmd_stop == 0;
 }
 

@@ -294,6 +294,14 @@ def test_ctrl_c_drains_and_reports(salvo_bin, tmp_path):
     assert len(re.findall(r"^ +\d+ s .*p50 .*p99 .*p99\.9 .*max .*in flight", err, re.M)) >= 1
 
 
+def test_ctrl_c_before_there_is_a_route_says_that_nothing_was_sent(salvo_bin):
+    load = Load(salvo_bin, "--nameserver", "127.0.0.1:1", "-D", "timeout_ms=60s")
+    load.until("127.0.0.1:1 cannot be reached")
+    out, err = load.stop()
+    assert load.process.returncode == 2 and out == ""
+    assert "nothing was sent" in err, err
+
+
 def test_a_second_ctrl_c_quits_at_once(salvo_bin):
     silent = Mock(salvo_bin)
     silent.process.send_signal(signal.SIGSTOP)
