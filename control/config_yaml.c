@@ -252,8 +252,11 @@ int salvo_config_load_file(struct salvo_config *config, const char *path,
     FILE *file = fopen(path, "rbe");
     int r;
 
-    if (file == NULL) {
+    /* A folder can be opened, but not read. */
+    if (file == NULL || (ungetc(fgetc(file), file) == EOF && ferror(file))) {
         r = -errno;
+        if (file != NULL)
+            fclose(file);
         snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
                  "%.200s: cannot be read: %s; check the path given "
                  "with --config",
