@@ -75,6 +75,7 @@ static void sender_lane_rest(struct salvo_sender *sender, struct salvo_lane *lan
     if (plan.wait_ns <= 0)
         return;
     plan.wait_ns = SALVO_MIN(plan.wait_ns, max_ns);
+    salvo_counter_add(lane->conf.counters, SALVO_LANE_SLEEPS, 1);
     /* Short waits are not announced: a submitter's wake-up would cost more than they are long. */
     if (plan.wait_ns <= salvo_idle_gather_ns(idle))
         salvo_lane_sleep(lane, plan.events_min, plan.wait_ns, plan.wait_ns, false);

@@ -522,6 +522,13 @@ def test_counters_net_and_version(mock):
         assert re.fullmatch(rb"\d+\.\d+\.\d+", s.lib.salvo_version())
 
 
+@pytest.mark.parametrize("threads", ["dedicated", "shared"])
+def test_a_lane_with_nothing_to_do_counts_its_sleeps(mock, threads):
+    with Sender(conf(mock, threads=threads), "T") as s:
+        before = s.counter("lane_sleeps")
+        wait_until(lambda: s.counter("lane_sleeps") > before, "the lane sleeps")
+
+
 # --- not now
 # -----------------------------------------------------------------------------------------
 
