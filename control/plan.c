@@ -138,21 +138,31 @@ static int plan_submitter(const struct salvo_config *config, struct salvo_plan *
     return 0;
 }
 
-/* Numbers of at most four digits with single commas between them, or nothing. */
-static int plan_check_cpus(const char *name, const char *list, char *ret_error)
+/* Up to numbers_max numbers of at most four digits with single commas between them, or nothing. */
+static int plan_check_cpus(const char *name, const char *list, uint32_t numbers_max,
+                           char *ret_error)
 {
     size_t size = strlen(list);
+    uint32_t numbers = 1;
 
     for (size_t i = 0; i < size; i++) {
         bool edge = i == 0 || i == size - 1 || list[i - 1] == ',';
 
         if (list[i] >= '0' && list[i] <= '9' && (i < 4 || strspn(list + i - 4, "0123456789") < 5))
             continue;
-        if (list[i] == ',' && !edge)
+        if (list[i] == ',' && !edge) {
+            numbers++;
             continue;
+        }
         snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
                  "%s is \"%s\": write CPU numbers with single commas between them, as in 2,3", name,
                  list);
+        return salvo_raise(-EINVAL);
+    }
+    if (numbers > numbers_max) {
+        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
+                 "%s is \"%s\": %u CPUs for %u threads, one each; take some out", name, list,
+                 numbers, numbers_max);
         return salvo_raise(-EINVAL);
     }
     return 0;
@@ -180,8 +190,8 @@ static int plan_check_texts(const struct salvo_config *config, char *ret_error)
             config->client_ip);
         return salvo_raise(-EINVAL);
     }
-    r = plan_check_cpus("lane_cpus", config->lane_cpus, ret_error);
-    return r ? r : plan_check_cpus("control_cpu", config->control_cpu, ret_error);
+    r = plan_check_cpus("lane_cpus", config->lane_cpus, config->lanes, ret_error);
+    return r ? r : plan_check_cpus("control_cpu", config->control_cpu, 1, ret_error);
 }
 
 int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_plan,

@@ -435,6 +435,8 @@ def test_a_route_with_a_broker_that_cannot_be_reached(kind):
         ("group=a@b", "group", "letters"),
         ("client_ip=here", "client_ip", "address"),
         ("lane_cpus=x", "lane_cpus", "numbers"),
+        ("lane_cpus=0,1", "lane_cpus", "take some out"),
+        ("control_cpu=0,1", "control_cpu", "take some out"),
         ("messages_out_max=0", "messages_out_max", "1"),
         ("body_size_max=5MiB", "body_size_max", "4"),
         ("timeout_ms=3KiB", "timeout_ms", "ms"),
