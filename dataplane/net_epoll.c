@@ -10,6 +10,7 @@
 #include "base/error.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -388,14 +389,22 @@ static void link_ready(struct epoll *epoll, struct epoll_link *link, uint32_t ev
     }
 }
 
-/* Asks the kernel what became ready. Returns how many answers there were. */
+/* Asks the kernel what became ready. Returns how many answers there were. epoll_pwait2 would be one
+ * call instead of two, but needs Linux 5.11 and a container that knows it. */
 static unsigned epoll_collect(struct epoll *epoll, int64_t timeout_ns)
 {
     struct epoll_event events[EPOLL_EVENTS_PER_CALL];
-    struct timespec timeout = {.tv_sec = timeout_ns / SALVO_NS_PER_S,
-                               .tv_nsec = timeout_ns % SALVO_NS_PER_S};
-    int count = epoll_pwait2(epoll->epoll_fd, events, EPOLL_EVENTS_PER_CALL, &timeout, NULL);
+    int count;
 
+    if (timeout_ns > 0) {
+        struct pollfd any = {.fd = epoll->epoll_fd, .events = POLLIN};
+        struct timespec timeout = {.tv_sec = timeout_ns / SALVO_NS_PER_S,
+                                   .tv_nsec = timeout_ns % SALVO_NS_PER_S};
+
+        if (ppoll(&any, 1, &timeout, NULL) <= 0)
+            return 0;
+    }
+    count = epoll_wait(epoll->epoll_fd, events, EPOLL_EVENTS_PER_CALL, 0);
     salvo_assert(count >= 0 || errno == EINTR);
     for (int i = 0; i < count; i++) {
         uint32_t index = (uint32_t)events[i].data.u64;
