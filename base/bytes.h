@@ -190,7 +190,8 @@ static inline void salvo_write_u64(struct salvo_writer *w, uint64_t v)
 /* Decimal text of a signed number, without a terminator. */
 void salvo_write_decimal(struct salvo_writer *w, int64_t value);
 
-/* Upper-case hex of `size` bytes, as Java's UtilAll.bytes2string writes it. */
+/* Upper-case hex of `size` bytes, as Java's UtilAll.bytes2string writes it: 2 * size digits. */
+void salvo_hex_encode(char *to, const void *bytes, size_t size);
 void salvo_write_hex(struct salvo_writer *w, const void *bytes, size_t size);
 
 /* Reads a whole decimal text ("-12"). 0, or -EINVAL when it is empty, holds anything else or does

@@ -139,6 +139,7 @@ static size_t encode_frame(struct blaster *b, struct salvo_id_source *ids, uint3
     uint8_t properties[128];
     size_t properties_size = sizeof(wait) - 1;
     size_t body_size = encode_body(b, ids, now_ms, body);
+    struct salvo_born born = {0};
     size_t size;
 
     if (salvo_send_template_init(&t, SALVO_HEADER_BINARY, &fields, false))
@@ -147,7 +148,8 @@ static size_t encode_frame(struct blaster *b, struct salvo_id_source *ids, uint3
         memcpy(properties, wait, properties_size);
     else
         properties_size = encode_properties(ids, now_ms, properties);
-    size = salvo_send_template_write(&t, to, 1000000000 + (int32_t)number, now_ms, properties,
+    salvo_born_set(&born, now_ms);
+    size = salvo_send_template_write(&t, to, 1000000000 + (int32_t)number, &born, properties,
                                      properties_size, (uint32_t)body_size);
     memcpy(to + size, body, body_size);
     return size + body_size;

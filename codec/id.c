@@ -40,25 +40,20 @@ void salvo_id_make(struct salvo_id_source *source, int64_t now_ms, salvo_month_f
     source->counter++;
 }
 
-/* "00" to "FF", one behind the other. */
-#define ROW(d)                                                                                     \
-    d "0" d "1" d "2" d "3" d "4" d "5" d "6" d "7" d "8" d "9" d "A" d "B" d "C" d "D" d "E" d "F"
-static const char hex_pairs[] = ROW("0") ROW("1") ROW("2") ROW("3") ROW("4") ROW("5") ROW("6")
-    ROW("7") ROW("8") ROW("9") ROW("A") ROW("B") ROW("C") ROW("D") ROW("E") ROW("F");
-static_assert(sizeof(hex_pairs) == 2 * 256 + 1, "a pair for each byte");
-
-static void hex_write(char *text, const uint8_t *bytes, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        memcpy(text + 2 * i, hex_pairs + 2 * (size_t)bytes[i], 2);
-}
-
 size_t salvo_id_write(const uint8_t *ip, size_t ip_size, const uint8_t id[SALVO_ID_SIZE],
                       char *ret_text)
 {
-    salvo_assert(ip_size == 4 || ip_size == 16);
+    uint8_t bytes[16 + SALVO_ID_SIZE];
 
-    hex_write(ret_text, ip, ip_size);
-    hex_write(ret_text + 2 * ip_size, id, SALVO_ID_SIZE);
+    salvo_assert(ip_size == 4 || ip_size == 16);
+    if (SALVO_LIKELY(ip_size == 4)) {
+        memcpy(bytes, ip, 4);
+        memcpy(bytes + 4, id, SALVO_ID_SIZE);
+        salvo_hex_encode(ret_text, bytes, 4 + SALVO_ID_SIZE);
+    } else {
+        memcpy(bytes, ip, 16);
+        memcpy(bytes + 16, id, SALVO_ID_SIZE);
+        salvo_hex_encode(ret_text, bytes, 16 + SALVO_ID_SIZE);
+    }
     return 2 * (ip_size + SALVO_ID_SIZE);
 }

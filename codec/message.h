@@ -80,8 +80,7 @@ void salvo_id_source_init(struct salvo_id_source *source, const void *ip, size_t
 typedef void salvo_month_fn(int64_t ms, int64_t *ret_start_ms, int64_t *ret_end_ms);
 void salvo_id_make(struct salvo_id_source *source, int64_t now_ms, salvo_month_fn *month,
                    uint8_t ret_id[SALVO_ID_SIZE]);
-/* 2 * (ip_size + 12) upper-case hex digits, no terminator. Returns the size. Fast (SSSE3 not
- * needed: a table of 256 pairs). */
+/* 2 * (ip_size + 12) upper-case hex digits, no terminator. Returns the size. */
 size_t salvo_id_write(const uint8_t *ip, size_t ip_size, const uint8_t id[SALVO_ID_SIZE],
                       char *ret_text);
 

@@ -396,17 +396,20 @@ static void digits_write(uint8_t *bytes, uint32_t value, unsigned pairs)
     }
 }
 
-static void born_write(uint8_t *bytes, int64_t born_ms)
+void salvo_born_write(struct salvo_born *born, int64_t ms)
 {
-    uint64_t born = (uint64_t)born_ms;
-    uint32_t low = (uint32_t)(born % 100000000);
-    uint32_t high = (uint32_t)(born / 100000000); /* five digits */
+    uint8_t *to = (uint8_t *)born->digits;
+    uint32_t low = (uint32_t)(ms % 100000000);
+    uint32_t high = (uint32_t)(ms / 100000000); /* five digits */
 
-    bytes[0] = (uint8_t)('0' + high / 10000);
-    digits_write(bytes + 1, high % 10000, 2);
+    salvo_assert(ms >= BORN_PLACEHOLDER);
+    salvo_assert(ms < 10 * BORN_PLACEHOLDER);
+    born->ms = ms;
+    to[0] = (uint8_t)('0' + high / 10000);
+    digits_write(to + 1, high % 10000, 2);
     /* Two halves of four digits: shorter chains of multiplications than one of eight. */
-    digits_write(bytes + 5, low / 10000, 2);
-    digits_write(bytes + 9, low % 10000, 2);
+    digits_write(to + 5, low / 10000, 2);
+    digits_write(to + 9, low % 10000, 2);
 }
 
 static void opaque_write(uint8_t *bytes, int32_t opaque)
@@ -468,20 +471,19 @@ static size_t template_write_json(const struct salvo_send_template *t, uint8_t *
 }
 
 size_t salvo_send_template_write(const struct salvo_send_template *t, uint8_t *bytes,
-                                 int32_t opaque, int64_t born_ms, const void *properties,
-                                 size_t properties_size, uint32_t body_size)
+                                 int32_t opaque, const struct salvo_born *born,
+                                 const void *properties, size_t properties_size, uint32_t body_size)
 {
     size_t size;
 
     salvo_assert(properties_size <= INT16_MAX); /* a broker stores its length in 16 bits */
-    salvo_assert(born_ms >= BORN_PLACEHOLDER);
-    salvo_assert(born_ms < 10 * BORN_PLACEHOLDER);
+    salvo_assert(born->ms != 0);
 
     if (t->form == SALVO_HEADER_BINARY)
         size = template_write_binary(t, bytes, opaque, properties, properties_size);
     else
         size = template_write_json(t, bytes, opaque, properties, properties_size);
-    born_write(bytes + t->born_offset, born_ms);
+    memcpy(bytes + t->born_offset, born->digits, sizeof(born->digits));
     salvo_frame_write_prefix(bytes, t->form, (uint32_t)(size - SALVO_FRAME_PREFIX_SIZE), body_size);
     return size;
 }

@@ -60,6 +60,21 @@ struct salvo_send_template {
 int salvo_send_template_init(struct salvo_send_template *t, enum salvo_header_form form,
                              const struct salvo_send_fields *fields, bool oneway);
 
+/* bornTimestamp as a header has it: many messages of a lane share one. */
+struct salvo_born {
+    int64_t ms; /* 0: not set yet */
+    char digits[13];
+};
+
+void salvo_born_write(struct salvo_born *born, int64_t ms);
+
+/* ms: wall clock, of 13 digits. */
+static inline void salvo_born_set(struct salvo_born *born, int64_t ms)
+{
+    if (born->ms != ms)
+        salvo_born_write(born, ms);
+}
+
 /* The most bytes salvo_send_template_write can take for properties of this size: JSON escapes every
  * separator to six bytes, and the worst case is six for one. */
 static inline size_t salvo_send_template_bound(const struct salvo_send_template *t,
@@ -72,10 +87,11 @@ static inline size_t salvo_send_template_bound(const struct salvo_send_template 
 /* Writes prefix, properties and suffix into `bytes`, which has room for the bound above (the caller
  * asserts it), with lengths set for body_size. The properties are in wire form (unescaped). NULL:
  * they lie behind the prefix already, as they stand in a header of this form (JSON: escaped), and
- * properties_size is their size there. born_ms has 13 digits; opaque ten. Returns the size. */
+ * properties_size is their size there. `opaque` has ten digits. Returns the size. */
 size_t salvo_send_template_write(const struct salvo_send_template *t, uint8_t *bytes,
-                                 int32_t opaque, int64_t born_ms, const void *properties,
-                                 size_t properties_size, uint32_t body_size);
+                                 int32_t opaque, const struct salvo_born *born,
+                                 const void *properties, size_t properties_size,
+                                 uint32_t body_size);
 
 /* An answer to a send, as far as a lane needs it. Text points into the frame's header. */
 struct salvo_send_answer {

@@ -72,26 +72,47 @@ static inline bool digits_read(const uint8_t **at, const uint8_t *end, int64_t *
     return true;
 }
 
-/* A whole text as a number; salvo_parse_decimal for what is rare: signs, sixteen digits and more.
- */
-static int integer_parse(const uint8_t *text, size_t size, int64_t *ret_value)
-{
-    const uint8_t *at = text;
-    int64_t value;
+/* --- binary ---------------------------------------------------------------------------------- */
 
-    if (SALVO_LIKELY(digits_read(&at, text + size, &value) && at == text + size)) {
-        *ret_value = value;
+/* The last up to eight of a text's digits, in one word. At least eight bytes lie in front of
+ * `text`, which may be read. False when one is no digit. */
+static inline bool digits_8_read(const uint8_t *text, size_t size, uint64_t *ret_value)
+{
+    uint64_t word;
+
+    memcpy(&word, text + size - 8, sizeof(word));
+    /* Its last digit on top, zeros in place of what lies in front. */
+    word = (le64toh(word) ^ BYTES('0')) >> (8 * (8 - size)) << (8 * (8 - size));
+    if (((word | (word + BYTES(0x76))) & BYTES(0x80)) != 0)
+        return false;
+    word = word * 10 + (word >> 8); /* pairs, then fours, then all eight */
+    word = (word & UINT64_C(0x000000ff000000ff)) * (UINT64_C(100) + (UINT64_C(1000000) << 32)) +
+           (word >> 16 & UINT64_C(0x000000ff000000ff)) * (1 + (UINT64_C(10000) << 32));
+    *ret_value = word >> 32;
+    return true;
+}
+
+/* A value of a field as a number: its key and its size, at least eight bytes, lie in front. For
+ * what is rare (signs, zeros in front, seventeen digits and more): salvo_parse_decimal. */
+static inline int integer_parse(const uint8_t *text, size_t size, int64_t *ret_value)
+{
+    uint64_t low, high = 0;
+    size_t low_size = SALVO_MIN(size, (size_t)8);
+
+    if (SALVO_LIKELY(size != 0 && size <= 16 && (text[0] != '0' || size == 1)) &&
+        digits_8_read(text + size - low_size, low_size, &low) &&
+        (size <= 8 || digits_8_read(text, size - 8, &high))) {
+        *ret_value = (int64_t)(high * 100000000 + low);
         return 0;
     }
     return salvo_parse_decimal((const char *)text, size, ret_value);
 }
 
-/* --- binary ---------------------------------------------------------------------------------- */
-
 #define KEY_IS(literal) (memcmp(key, (literal), sizeof(literal) - 1) == 0)
 
-static void binary_apply(struct salvo_send_answer *answer, unsigned *seen, const uint8_t *key,
-                         uint16_t key_size, const uint8_t *value, uint32_t value_size)
+static inline void binary_apply(struct salvo_send_answer *answer, unsigned *seen,
+                                const uint8_t *key, uint16_t key_size, const uint8_t *value,
+                                uint32_t value_size)
 {
     struct salvo_text text = {(const char *)value, value_size};
     int64_t number = 0;
@@ -133,18 +154,26 @@ static void binary_apply(struct salvo_send_answer *answer, unsigned *seen, const
     }
 }
 
-static int binary_ext(struct salvo_send_answer *answer, unsigned *seen, struct salvo_reader *r)
+#define FIELD_SIZES 6u /* | 2 key's | key | 4 value's | value | */
+
+static int binary_ext(struct salvo_send_answer *answer, unsigned *seen, const uint8_t *at,
+                      const uint8_t *end)
 {
     uint32_t fields = 0;
 
-    while (salvo_reader_left(r) > 0) {
-        uint16_t key_size = salvo_read_u16(r);
-        const uint8_t *key = salvo_read_bytes(r, key_size + 4u); /* and the value's size */
-        uint32_t value_size = key == NULL ? 0 : salvo_load_be32(key + key_size);
-        const uint8_t *value = salvo_read_bytes(r, value_size);
+    while (at != end) {
+        size_t left = (size_t)(end - at);
+        uint16_t key_size = left < FIELD_SIZES ? UINT16_MAX : salvo_load_be16(at);
+        const uint8_t *key = at + 2, *value;
+        uint32_t value_size;
 
-        if (value == NULL || key_size > INT16_MAX)
+        if (key_size > INT16_MAX || left < FIELD_SIZES + key_size)
             return salvo_raise(-EBADMSG);
+        value_size = salvo_load_be32(key + key_size);
+        value = key + key_size + 4;
+        if (value_size > (size_t)(end - value))
+            return salvo_raise(-EBADMSG);
+        at = value + value_size;
         if (key_size == 0 || value_size == 0)
             continue; /* null */
         if (++fields > SALVO_EXT_FIELDS_MAX)
@@ -154,29 +183,35 @@ static int binary_ext(struct salvo_send_answer *answer, unsigned *seen, struct s
     return 0;
 }
 
+/* | 2 code | 1 language | 2 version | 4 opaque | 4 flag | 4 remark's size | remark | 4 ext's size
+ */
+#define BINARY_SIZE_MIN 21u
+
 static int answer_read_binary(struct salvo_send_answer *answer, const uint8_t *header, size_t size)
 {
-    struct salvo_reader r = salvo_reader_over(header, size);
     uint32_t remark_size;
-    const uint8_t *remark;
     unsigned seen = 0;
-    int error;
+    const uint8_t *ext;
+    int r;
 
-    answer->code = (int16_t)salvo_read_u16(&r);
-    (void)salvo_read_u8(&r); /* language */
-    answer->version = (int16_t)salvo_read_u16(&r);
-    answer->opaque = (int32_t)salvo_read_u32(&r);
-    answer->flag = (int32_t)salvo_read_u32(&r);
-    remark_size = salvo_read_u32(&r);
-    remark = salvo_read_bytes(&r, remark_size);
-    if (remark != NULL && remark_size > 0)
-        answer->remark = (struct salvo_text){(const char *)remark, remark_size};
-    if (salvo_read_u32(&r) != salvo_reader_left(&r) || r.failed)
+    if (size < BINARY_SIZE_MIN)
+        return salvo_raise(-EBADMSG);
+    answer->code = (int16_t)salvo_load_be16(header);
+    answer->version = (int16_t)salvo_load_be16(header + 3);
+    answer->opaque = (int32_t)salvo_load_be32(header + 5);
+    answer->flag = (int32_t)salvo_load_be32(header + 9);
+    remark_size = salvo_load_be32(header + 13);
+    if (remark_size > size - BINARY_SIZE_MIN)
+        return salvo_raise(-EBADMSG);
+    if (remark_size > 0)
+        answer->remark = (struct salvo_text){(const char *)header + 17, remark_size};
+    ext = header + BINARY_SIZE_MIN + remark_size;
+    if (salvo_load_be32(ext - 4) != size - BINARY_SIZE_MIN - remark_size)
         return salvo_raise(-EBADMSG);
 
-    error = binary_ext(answer, &seen, &r);
-    if (error)
-        return salvo_trace(error);
+    r = binary_ext(answer, &seen, ext, header + size);
+    if (r)
+        return salvo_trace(r);
     answer->has_offset = seen == SEEN_ALL;
     return 0;
 }
@@ -546,70 +581,66 @@ static int answer_read_json(struct salvo_send_answer *answer, const uint8_t *hea
 
 int salvo_send_answer_read(struct salvo_send_answer *ret_answer, const struct salvo_frame *frame)
 {
-    struct salvo_send_answer answer = {0};
-    int r = 0;
+    int r;
 
-    if (frame->form == SALVO_HEADER_BINARY) {
-        r = answer_read_binary(&answer, frame->header, frame->header_size);
-    } else if (!answer_scan_json(&answer, frame->header, frame->header_size)) {
-        answer = (struct salvo_send_answer){0};
-        r = answer_read_json(&answer, frame->header, frame->header_size);
-    }
-    if (r)
-        return salvo_trace(r);
-    *ret_answer = answer;
-    return 0;
+    *ret_answer = (struct salvo_send_answer){0};
+    if (frame->form == SALVO_HEADER_BINARY)
+        return answer_read_binary(ret_answer, frame->header, frame->header_size);
+    if (answer_scan_json(ret_answer, frame->header, frame->header_size))
+        return 0;
+    *ret_answer = (struct salvo_send_answer){0};
+    r = answer_read_json(ret_answer, frame->header, frame->header_size);
+    return r ? salvo_trace(r) : 0;
 }
 
 /* --- offset message ids ---------------------------------------------------------------------- */
 
-/* Top bits of the bytes that lie in `low`..`high`; all bytes of `word` are below 0x80. */
-static uint64_t word_between(uint64_t word, char low, char high)
+typedef uint8_t digits_16 __attribute__((vector_size(16)));
+typedef uint16_t pairs_8 __attribute__((vector_size(16)));
+typedef uint8_t bytes_8 __attribute__((vector_size(8)));
+
+/* Sixteen hex digits at once: *bad gets a bit where one is none. */
+static inline uint64_t hex_16_read(const char *text, digits_16 *bad)
 {
-    uint64_t reached = word + BYTES(0x80u - (uint8_t)low);
-    uint64_t passed = word + BYTES(0x7fu - (uint8_t)high);
+    digits_16 digits, letters, is_digit, is_letter, values;
+    pairs_8 pairs;
+    bytes_8 bytes;
 
-    return reached & ~passed & BYTES(0x80);
-}
-
-/* Eight hex digits at once. False when one is none. */
-static bool hex_8_read(const char *text, uint32_t *ret_value)
-{
-    uint64_t word, letters, digits;
-
-    memcpy(&word, text, sizeof(word));
-    word = le64toh(word); /* the first digit in the lowest byte */
-    if ((word & BYTES(0x80)) != 0)
-        return false;
-    letters = word_between(word | BYTES(0x20), 'a', 'f');
-    digits = word_between(word, '0', '9');
-    if ((letters | digits) != BYTES(0x80))
-        return false;
-    word = (word & BYTES(0x0f)) + (letters >> 7) * 9;
-    /* Halves move together: digits into bytes, bytes into pairs, pairs into the word. */
-    word = (word << 4 | word >> 8) & UINT64_C(0x00ff00ff00ff00ff);
-    word = (word << 8 | word >> 16) & UINT64_C(0x0000ffff0000ffff);
-    *ret_value = (uint32_t)(word << 16 | word >> 32);
-    return true;
+    memcpy(&digits, text, sizeof(digits));
+    letters = (digits | 0x20) - 'a';
+    digits -= '0';
+    is_digit = (digits_16)(digits < 10);
+    is_letter = (digits_16)(letters < 6);
+    *bad |= ~(is_digit | is_letter);
+    values = (digits & is_digit) | ((letters + 10) & is_letter);
+    /* A pair is | first digit | second | in memory: a byte of the number. */
+    memcpy(&pairs, &values, sizeof(pairs));
+    pairs = (pairs << 4 | pairs >> 8) & 0xff;
+    bytes = __builtin_convertvector(pairs, bytes_8);
+    return salvo_load_be64(&bytes);
 }
 
 int salvo_offset_msg_id_read(struct salvo_text msg_id, struct salvo_offset_msg_id *ret_id)
 {
     bool v4 = msg_id.size == SALVO_OFFSET_MSG_ID_V4_SIZE;
-    uint32_t words[SALVO_OFFSET_MSG_ID_V6_SIZE / 8];
-    uint32_t count = msg_id.size / 8;
-    bool good = true;
+    digits_16 bad = {0};
+    uint64_t first, last, bad_bits[2];
 
     if (msg_id.text == NULL || (!v4 && msg_id.size != SALVO_OFFSET_MSG_ID_V6_SIZE))
         return salvo_raise(-EINVAL);
-    for (uint32_t i = 0; i < count; i++)
-        good &= hex_8_read(msg_id.text + (size_t)i * 8, &words[i]);
-    if (!good)
+    last = hex_16_read(msg_id.text + msg_id.size - 16, &bad);
+    first = hex_16_read(msg_id.text, &bad); /* v4: address and port */
+    if (!v4) {
+        (void)hex_16_read(msg_id.text + 16, &bad);
+        first = hex_16_read(msg_id.text + 24, &bad); /* end of address, and port */
+    }
+    memcpy(bad_bits, &bad, sizeof(bad_bits));
+    if ((bad_bits[0] | bad_bits[1]) != 0)
         return salvo_raise(-EINVAL);
     *ret_id = (struct salvo_offset_msg_id){
-        .commit_log_offset = (uint64_t)words[count - 2] << 32 | words[count - 1],
-        .port = words[count - 3],
-        .ip4 = v4 ? words[0] : 0,
+        .commit_log_offset = last,
+        .port = (uint32_t)first,
+        .ip4 = v4 ? (uint32_t)(first >> 32) : 0,
         .ip_size = v4 ? 4 : 16,
     };
     return 0;

@@ -211,7 +211,7 @@ int salvo_lane_do_work(struct salvo_lane *lane)
     if (SALVO_UNLIKELY(lane->owner == 0))
         lane->owner = salvo_thread_id();
     salvo_assert_on_lane(lane);
-    lane->wall_ms = salvo_clock_wall_ms(lane->conf.clock);
+    salvo_born_set(&lane->born, salvo_clock_wall_ms(lane->conf.clock));
     lane_load_route(lane, now_ns);
 
     work += lane_take_commands(lane, now_ns);   /* control -> lane */

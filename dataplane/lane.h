@@ -132,10 +132,10 @@ struct salvo_lane {
     uint64_t open;            /* messages taken and without a result */
     int64_t drain_at_ns;      /* INT64_MAX: not draining; inputs are closed */
     bool drained_wanted;
-    bool close_wanted;   /* a connection is to be closed when the events are through */
-    bool streams_wanted; /* a stream may have room again */
-    int64_t answer_ns;   /* from a request to its answer: the last one; 0: none yet */
-    int64_t wall_ms;     /* when this turn began: bornTimestamp of its frames */
+    bool close_wanted;      /* a connection is to be closed when the events are through */
+    bool streams_wanted;    /* a stream may have room again */
+    int64_t answer_ns;      /* from a request to its answer: the last one; 0: none yet */
+    struct salvo_born born; /* when this turn began: bornTimestamp of its frames */
     struct salvo_net_event events[SALVO_LANE_EVENTS_PER_CYCLE];
 
     /* control -> lane, lane -> control */

@@ -47,14 +47,13 @@ static size_t lane_header_bound(const struct salvo_send_template *t,
 /* Writes a header at `to`, which has room for the bound. */
 static size_t lane_write_header(const struct salvo_send_template *t,
                                 const struct salvo_lane_payload *p, uint8_t *to, int32_t opaque,
-                                int64_t born_ms)
+                                const struct salvo_born *born)
 {
     if (!p->encoded)
-        return salvo_send_template_write(t, to, opaque, born_ms, p->properties, p->properties_size,
+        return salvo_send_template_write(t, to, opaque, born, p->properties, p->properties_size,
                                          p->body_size);
     memcpy(to + t->prefix_size, p->properties, p->properties_size);
-    return salvo_send_template_write(t, to, opaque, born_ms, NULL, p->properties_size,
-                                     p->body_size);
+    return salvo_send_template_write(t, to, opaque, born, NULL, p->properties_size, p->body_size);
 }
 
 /* Adds a body that lies in chunks, piece by piece. */
@@ -96,7 +95,6 @@ void salvo_lane_encode(struct salvo_lane *lane, struct salvo_request *request,
     struct salvo_send_template own;
     const struct salvo_send_template *t = lane_template(lane, topic, queue, request, &own);
     size_t bound = lane_header_bound(t, p);
-    int64_t born_ms = lane->wall_ms;
     size_t size;
 
     if (SALVO_LIKELY(bound <= lane->chunks.chunk_size / 2)) {
@@ -104,11 +102,11 @@ void salvo_lane_encode(struct salvo_lane *lane, struct salvo_request *request,
             salvo_conn_frame_start(conn, &lane->chunks, bound, &request->chunk, &request->offset);
 
         request->stream_start = conn->stream_written;
-        size = lane_write_header(t, p, to, request->opaque, born_ms);
+        size = lane_write_header(t, p, to, request->opaque, &lane->born);
         salvo_conn_wrote(conn, &lane->chunks, size);
     } else {
         salvo_assert(bound <= lane->conf.frame_size_max);
-        size = lane_write_header(t, p, lane->scratch, request->opaque, born_ms);
+        size = lane_write_header(t, p, lane->scratch, request->opaque, &lane->born);
         salvo_conn_frame_start(conn, &lane->chunks, 1, &request->chunk, &request->offset);
         request->stream_start = conn->stream_written;
         salvo_conn_append(conn, &lane->chunks, lane->scratch, size);

@@ -46,7 +46,7 @@ struct send_case {
     size_t properties_size;
     size_t body_size;
     int32_t opaque;
-    int64_t born_ms;
+    struct salvo_born born;
     uint8_t bytes[4096];
 };
 
@@ -55,7 +55,8 @@ static void send_template(void *argument)
     struct send_case *c = argument;
 
     c->opaque = 1000000000 + ((c->opaque + 1) & 0xfffffff);
-    salvo_send_template_write(&c->template, c->bytes, c->opaque, c->born_ms++, c->properties,
+    salvo_born_set(&c->born, c->born.ms + 1);
+    salvo_send_template_write(&c->template, c->bytes, c->opaque, &c->born, c->properties,
                               c->properties_size, BODY_1K);
 }
 
@@ -66,7 +67,8 @@ static void send_frame(void *argument)
     size_t size;
 
     c->opaque = 1000000000 + ((c->opaque + 1) & 0xfffffff);
-    size = salvo_send_template_write(&c->template, c->bytes, c->opaque, c->born_ms++, c->properties,
+    salvo_born_set(&c->born, c->born.ms + 1);
+    size = salvo_send_template_write(&c->template, c->bytes, c->opaque, &c->born, c->properties,
                                      c->properties_size, BODY_1K);
     memcpy(c->bytes + size, body, c->body_size); /* not a constant: gcc would make it rep movsq */
 }
@@ -92,7 +94,7 @@ static struct send_case *send_case(enum salvo_header_form form, const char *prop
     c->properties = properties;
     c->properties_size = size;
     c->body_size = BODY_1K;
-    c->born_ms = BORN;
+    salvo_born_set(&c->born, BORN);
     return c;
 }
 

@@ -81,6 +81,26 @@ static void hex_is_upper_case(void **state)
     assert_memory_equal(text, "009FABFF", 8);
 }
 
+/* Sixteen bytes go at once, what is left one by one: each value at each place. */
+static void hex_is_the_same_at_each_place(void **state)
+{
+    for (unsigned value = 0; value < 256; value++) {
+        uint8_t bytes[39];
+        char text[2 * sizeof(bytes) + 1], expected[2 * sizeof(bytes) + 1];
+
+        for (unsigned i = 0; i < sizeof(bytes); i++) {
+            bytes[i] = (uint8_t)(value + i);
+            snprintf(expected + (size_t)2 * i, 3, "%02X", bytes[i]);
+        }
+        for (size_t size = 0; size <= sizeof(bytes); size++) {
+            memset(text, '?', sizeof(text));
+            salvo_hex_encode(text, bytes, size);
+            assert_memory_equal(text, expected, 2 * size);
+            assert_int_equal(text[2 * size], '?');
+        }
+    }
+}
+
 static void decimal_text_survives_both_ways(void **state)
 {
     static const int64_t values[] = {
@@ -266,6 +286,7 @@ int main(void)
         cmocka_unit_test(a_writer_writes_what_a_reader_reads),
         cmocka_unit_test(a_full_writer_writes_nothing_more),
         cmocka_unit_test(hex_is_upper_case),
+        cmocka_unit_test(hex_is_the_same_at_each_place),
         cmocka_unit_test(decimal_text_survives_both_ways),
         cmocka_unit_test(decimal_text_with_anything_else_is_refused),
         cmocka_unit_test(decimal_text_may_have_leading_zeros),

@@ -285,6 +285,7 @@ static void check_template(const struct golden *g, const struct salvo_send_field
 {
     bool oneway = header->flag == SALVO_REMOTING_ONEWAY;
     int32_t opaque = header->opaque;
+    struct salvo_born born = {0};
     struct salvo_send_template template;
     uint8_t *general, *templated;
     size_t room, size;
@@ -297,9 +298,9 @@ static void check_template(const struct golden *g, const struct salvo_send_field
     templated = malloc(room);
     if (frame->form == SALVO_HEADER_JSON && opaque < 1000000000)
         opaque = 1234567890; /* a template's is ten digits wide */
-    size = salvo_send_template_write(&template, templated, opaque, fields->bornTimestamp,
-                                     fields->properties.text, fields->properties.size,
-                                     frame->body_size);
+    salvo_born_set(&born, fields->bornTimestamp);
+    size = salvo_send_template_write(&template, templated, opaque, &born, fields->properties.text,
+                                     fields->properties.size, frame->body_size);
     assert_int_equal(
         salvo_send_write(general, room, frame->form, fields, opaque, oneway, frame->body_size),
         size);

@@ -11,6 +11,14 @@
 
 static uint8_t general[262144], templated[262144], expected[1024], scratch[262144];
 
+static const struct salvo_born *born_of(int64_t ms)
+{
+    static struct salvo_born born;
+
+    salvo_born_set(&born, ms);
+    return &born;
+}
+
 static struct salvo_send_fields fields_of_example(void)
 {
     return (struct salvo_send_fields){
@@ -147,7 +155,7 @@ static void a_template_writes_what_the_general_writer_writes(void **state)
         exact = malloc(bound);
         if (in_place)
             memcpy(exact + template.prefix_size, properties, fields.properties.size);
-        size = salvo_send_template_write(&template, exact, opaque, fields.bornTimestamp,
+        size = salvo_send_template_write(&template, exact, opaque, born_of(fields.bornTimestamp),
                                          in_place ? NULL : properties, fields.properties.size,
                                          body_size);
         assert_true(size <= bound);
@@ -170,11 +178,12 @@ static void a_retry_takes_its_properties_from_the_old_header(void **state)
 
         assert_int_equal(
             salvo_send_template_init(&template, (enum salvo_header_form)form, &fields, false), 0);
-        size = salvo_send_template_write(&template, templated, 1234567890, EXAMPLE_BORN,
+        size = salvo_send_template_write(&template, templated, 1234567890, born_of(EXAMPLE_BORN),
                                          EXAMPLE_PROPERTIES, sizeof(EXAMPLE_PROPERTIES) - 1, 5);
         escaped_size = size - template.prefix_size - template.suffix_size;
         assert_int_equal(salvo_send_template_write(&template, templated, 1987654321,
-                                                   EXAMPLE_BORN + 1, NULL, escaped_size, 6),
+                                                   born_of(EXAMPLE_BORN + 1), NULL, escaped_size,
+                                                   6),
                          size);
         fields.bornTimestamp = EXAMPLE_BORN + 1;
         assert_int_equal(salvo_send_write(general, sizeof(general), (enum salvo_header_form)form,
@@ -223,7 +232,7 @@ static void properties_of_any_size_and_content_are_escaped(void **state)
             if (c % 2 == 0)
                 memset(properties, (int)c, size); /* all of them */
             fields.properties = (struct salvo_text){properties, size};
-            written = salvo_send_template_write(&template, exact, 1234567890, EXAMPLE_BORN,
+            written = salvo_send_template_write(&template, exact, 1234567890, born_of(EXAMPLE_BORN),
                                                 properties, size, 0);
             assert_int_equal(salvo_send_write(general, sizeof(general), SALVO_HEADER_JSON, &fields,
                                               1234567890, false, 0),
@@ -245,7 +254,8 @@ static void without_properties_the_binary_field_is_left_out(void **state)
         fields.properties = (struct salvo_text){0};
         assert_int_equal(salvo_send_template_init(&template, SALVO_HEADER_BINARY, &fields, false),
                          0);
-        size = salvo_send_template_write(&template, templated, 5, EXAMPLE_BORN, NULL, 0, 5);
+        size =
+            salvo_send_template_write(&template, templated, 5, born_of(EXAMPLE_BORN), NULL, 0, 5);
         assert_int_equal(
             salvo_send_write(general, sizeof(general), SALVO_HEADER_BINARY, &fields, 5, false, 5),
             size);

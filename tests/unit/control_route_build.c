@@ -347,9 +347,11 @@ static void templates_say_what_their_kind_means(void **state)
             struct salvo_frame frame;
             struct salvo_header header;
             const char *why = "";
-            size_t size =
-                salvo_send_template_write(t, bytes, 1234567890, 1700000000000, "K\1v\2", 4, 1);
+            struct salvo_born born = {0};
+            size_t size;
 
+            salvo_born_set(&born, 1700000000000);
+            size = salvo_send_template_write(t, bytes, 1234567890, &born, "K\1v\2", 4, 1);
             assert_int_equal(salvo_frame_parse(bytes, size + 1, SALVO_FRAME_SIZE_MAX, &frame, &why),
                              0);
             assert_int_equal(frame.form, form);
