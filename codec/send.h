@@ -115,6 +115,34 @@ struct salvo_send_answer {
  * mean ours. */
 int salvo_send_answer_read(struct salvo_send_answer *ret_answer, const struct salvo_frame *frame);
 
+/* What the answers of one connection have in common: learnt from them, zero at first. */
+#define SALVO_ANSWER_MOULD_MAX 512u
+
+struct salvo_answer_span {
+    uint16_t at;
+    uint16_t size; /* 0: not there */
+};
+
+struct salvo_answer_mould {
+    uint16_t size; /* of the header; 0: none yet */
+    uint8_t form;  /* enum salvo_header_form */
+    uint16_t misses;
+    struct salvo_answer_span opaque; /* where the values stand */
+    struct salvo_answer_span queue_id;
+    struct salvo_answer_span queue_offset;
+    struct salvo_answer_span msg_id;
+    struct salvo_answer_span transaction_id;
+    struct salvo_send_answer answer; /* all other values */
+    uint8_t bytes[SALVO_ANSWER_MOULD_MAX];
+    uint8_t mask[SALVO_ANSWER_MOULD_MAX]; /* 0 where a value stands, else 0xff */
+};
+
+/* As salvo_send_answer_read, which it asks where the answer is not like earlier ones of the same
+ * connection; faster where it is. */
+int salvo_send_answer_read_like(struct salvo_answer_mould *mould,
+                                struct salvo_send_answer *ret_answer,
+                                const struct salvo_frame *frame);
+
 /* An offsetMsgId (MessageDecoder.createMessageId), in hex digits:
  * | 4|16 address | 4 port | 8 commit-log offset | */
 #define SALVO_OFFSET_MSG_ID_V4_SIZE 32u

@@ -3,45 +3,41 @@
  * number in quotes or the other way round) sends it to the general reader instead, which is the
  * judge of what is a header. Texts that are only skipped are not checked for UTF-8 on the fast way.
  */
-#include "codec/send.h"
+#include "codec/send_answer_internal.h"
 
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/json.h"
 
-#include <endian.h>
 #include <errno.h>
 
 /* As in header_json.c. */
 #define TOKENS_MAX 512
 
-#define BYTES(x) (UINT64_C(0x0101010101010101) * (x))
-
 /* What has_offset needs. */
-enum answer_seen {
+enum answer_key_seen {
     SEEN_QUEUE_ID = 1,
     SEEN_QUEUE_OFFSET = 2,
     SEEN_MSG_ID = 4,
     SEEN_ALL = 7,
 };
 
-static void answer_queue_id(struct salvo_send_answer *answer, unsigned *seen, int r, int64_t value)
+static inline void answer_queue_id(struct salvo_answer_read *read, int r, int64_t value)
 {
-    *seen &= ~(unsigned)SEEN_QUEUE_ID;
+    read->seen &= ~(unsigned)SEEN_QUEUE_ID;
     if (r || value < 0 || value > INT32_MAX)
         return;
-    answer->queueId = (int32_t)value;
-    *seen |= SEEN_QUEUE_ID;
+    read->answer->queueId = (int32_t)value;
+    read->seen |= SEEN_QUEUE_ID;
 }
 
-static void answer_queue_offset(struct salvo_send_answer *answer, unsigned *seen, int r,
-                                int64_t value)
+static inline void answer_queue_offset(struct salvo_answer_read *read, int r, int64_t value)
 {
-    *seen &= ~(unsigned)SEEN_QUEUE_OFFSET;
+    read->seen &= ~(unsigned)SEEN_QUEUE_OFFSET;
     if (r || value < 0)
         return;
-    answer->queueOffset = value;
-    *seen |= SEEN_QUEUE_OFFSET;
+    read->answer->queueOffset = value;
+    read->seen |= SEEN_QUEUE_OFFSET;
 }
 
 static bool text_is_false(const uint8_t *text, size_t size)
@@ -74,24 +70,6 @@ static inline bool digits_read(const uint8_t **at, const uint8_t *end, int64_t *
 
 /* --- binary ---------------------------------------------------------------------------------- */
 
-/* The last up to eight of a text's digits, in one word. At least eight bytes lie in front of
- * `text`, which may be read. False when one is no digit. */
-static inline bool digits_8_read(const uint8_t *text, size_t size, uint64_t *ret_value)
-{
-    uint64_t word;
-
-    memcpy(&word, text + size - 8, sizeof(word));
-    /* Its last digit on top, zeros in place of what lies in front. */
-    word = (le64toh(word) ^ BYTES('0')) >> (8 * (8 - size)) << (8 * (8 - size));
-    if (((word | (word + BYTES(0x76))) & BYTES(0x80)) != 0)
-        return false;
-    word = word * 10 + (word >> 8); /* pairs, then fours, then all eight */
-    word = (word & UINT64_C(0x000000ff000000ff)) * (UINT64_C(100) + (UINT64_C(1000000) << 32)) +
-           (word >> 16 & UINT64_C(0x000000ff000000ff)) * (1 + (UINT64_C(10000) << 32));
-    *ret_value = word >> 32;
-    return true;
-}
-
 /* A value of a field as a number: its key and its size, at least eight bytes, lie in front. For
  * what is rare (signs, zeros in front, seventeen digits and more): salvo_parse_decimal. */
 static inline int integer_parse(const uint8_t *text, size_t size, int64_t *ret_value)
@@ -110,9 +88,8 @@ static inline int integer_parse(const uint8_t *text, size_t size, int64_t *ret_v
 
 #define KEY_IS(literal) (memcmp(key, (literal), sizeof(literal) - 1) == 0)
 
-static inline void binary_apply(struct salvo_send_answer *answer, unsigned *seen,
-                                const uint8_t *key, uint16_t key_size, const uint8_t *value,
-                                uint32_t value_size)
+static inline void binary_apply(struct salvo_answer_read *read, const uint8_t *key,
+                                uint16_t key_size, const uint8_t *value, uint32_t value_size)
 {
     struct salvo_text text = {(const char *)value, value_size};
     int64_t number = 0;
@@ -121,33 +98,35 @@ static inline void binary_apply(struct salvo_send_answer *answer, unsigned *seen
     switch (key_size) {
     case sizeof("msgId") - 1:
         if (KEY_IS("msgId")) {
-            answer->msgId = text;
-            *seen |= SEEN_MSG_ID;
+            read->answer->msgId = text;
+            read->seen |= SEEN_MSG_ID;
         }
         break;
     case sizeof("queueId") - 1:
         if (KEY_IS("queueId")) {
             r = integer_parse(value, value_size, &number);
-            answer_queue_id(answer, seen, r, number);
+            answer_queue_id(read, r, number);
+            read->queue_id = text;
         }
         break;
     case sizeof("TRACE_ON") - 1:
         if (KEY_IS("TRACE_ON"))
-            answer->trace_off = text_is_false(value, value_size);
+            read->answer->trace_off = text_is_false(value, value_size);
         break;
     case sizeof("queueOffset") - 1:
         if (KEY_IS("queueOffset")) {
             r = integer_parse(value, value_size, &number);
-            answer_queue_offset(answer, seen, r, number);
+            answer_queue_offset(read, r, number);
+            read->queue_offset = text;
         }
         break;
     case sizeof("recallHandle") - 1:
         if (KEY_IS("recallHandle"))
-            answer->recallHandle = text;
+            read->answer->recallHandle = text;
         break;
     case sizeof("transactionId") - 1:
         if (KEY_IS("transactionId"))
-            answer->transactionId = text;
+            read->answer->transactionId = text;
         break;
     default:
         break;
@@ -156,8 +135,7 @@ static inline void binary_apply(struct salvo_send_answer *answer, unsigned *seen
 
 #define FIELD_SIZES 6u /* | 2 key's | key | 4 value's | value | */
 
-static int binary_ext(struct salvo_send_answer *answer, unsigned *seen, const uint8_t *at,
-                      const uint8_t *end)
+static int binary_ext(struct salvo_answer_read *read, const uint8_t *at, const uint8_t *end)
 {
     uint32_t fields = 0;
 
@@ -178,7 +156,7 @@ static int binary_ext(struct salvo_send_answer *answer, unsigned *seen, const ui
             continue; /* null */
         if (++fields > SALVO_EXT_FIELDS_MAX)
             return salvo_raise(-EBADMSG);
-        binary_apply(answer, seen, key, key_size, value, value_size);
+        binary_apply(read, key, key_size, value, value_size);
     }
     return 0;
 }
@@ -187,10 +165,10 @@ static int binary_ext(struct salvo_send_answer *answer, unsigned *seen, const ui
  */
 #define BINARY_SIZE_MIN 21u
 
-static int answer_read_binary(struct salvo_send_answer *answer, const uint8_t *header, size_t size)
+static int answer_read_binary(struct salvo_answer_read *read, const uint8_t *header, size_t size)
 {
+    struct salvo_send_answer *answer = read->answer;
     uint32_t remark_size;
-    unsigned seen = 0;
     const uint8_t *ext;
     int r;
 
@@ -198,6 +176,7 @@ static int answer_read_binary(struct salvo_send_answer *answer, const uint8_t *h
         return salvo_raise(-EBADMSG);
     answer->code = (int16_t)salvo_load_be16(header);
     answer->version = (int16_t)salvo_load_be16(header + 3);
+    read->opaque = (struct salvo_text){(const char *)header + 5, 4};
     answer->opaque = (int32_t)salvo_load_be32(header + 5);
     answer->flag = (int32_t)salvo_load_be32(header + 9);
     remark_size = salvo_load_be32(header + 13);
@@ -209,10 +188,10 @@ static int answer_read_binary(struct salvo_send_answer *answer, const uint8_t *h
     if (salvo_load_be32(ext - 4) != size - BINARY_SIZE_MIN - remark_size)
         return salvo_raise(-EBADMSG);
 
-    r = binary_ext(answer, &seen, ext, header + size);
+    r = binary_ext(read, ext, header + size);
     if (r)
         return salvo_trace(r);
-    answer->has_offset = seen == SEEN_ALL;
+    answer->has_offset = read->seen == SEEN_ALL;
     return 0;
 }
 
@@ -240,6 +219,17 @@ static inline bool scan_integer(struct scan *scan, int64_t *ret_value)
     return true;
 }
 
+/* ... and where it stands. */
+static inline bool scan_number(struct scan *scan, int64_t *ret_value, struct salvo_text *ret_text)
+{
+    const uint8_t *start = scan->at;
+
+    if (!scan_integer(scan, ret_value))
+        return false;
+    *ret_text = (struct salvo_text){(const char *)start, (uint32_t)(scan->at - start)};
+    return true;
+}
+
 static bool scan_int32(struct scan *scan, int32_t *ret_value)
 {
     int64_t value;
@@ -256,23 +246,6 @@ static uint64_t word_match(uint64_t word, char c)
     uint64_t x = word ^ BYTES((uint8_t)c);
 
     return (x - BYTES(1)) & ~x & BYTES(0x80);
-}
-
-#define ID_SIZE 32u
-
-typedef int8_t bytes_16 __attribute__((vector_size(16), aligned(1)));
-
-/* True when 32 bytes are ASCII without a quote or a backslash. */
-static bool id_plain(const uint8_t *text)
-{
-    bytes_16 low, high, odd;
-    uint64_t words[2];
-
-    memcpy(&low, text, sizeof(low));
-    memcpy(&high, text + sizeof(low), sizeof(high));
-    odd = (low == '"') | (high == '"') | (low == '\\') | (high == '\\') | ((low | high) < 0);
-    memcpy(words, &odd, sizeof(words));
-    return (words[0] | words[1]) == 0;
 }
 
 /* The rest of a string, behind its first quote; steps over the last. False when it has an escape or
@@ -336,8 +309,9 @@ static inline bool scan_text(struct scan *scan, struct salvo_text *ret_text)
 }
 
 /* One pair of extFields; true when it was one of the usual. */
-static bool scan_ext_pair(struct scan *scan, struct salvo_send_answer *answer, unsigned *seen)
+static bool scan_ext_pair(struct scan *scan, struct salvo_answer_read *read)
 {
+    struct salvo_send_answer *answer = read->answer;
     struct salvo_text text;
     int64_t value;
 
@@ -346,18 +320,18 @@ static bool scan_ext_pair(struct scan *scan, struct salvo_send_answer *answer, u
     switch (scan->at[1]) {
     case 'q':
         if (SCAN_OVER(scan, "\"queueId\":\"")) {
-            if (!scan_integer(scan, &value) || !SCAN_OVER(scan, "\""))
+            if (!scan_number(scan, &value, &read->queue_id) || !SCAN_OVER(scan, "\""))
                 return false;
-            answer_queue_id(answer, seen, 0, value);
+            answer_queue_id(read, 0, value);
             return true;
         }
-        if (!SCAN_OVER(scan, "\"queueOffset\":\"") || !scan_integer(scan, &value) ||
-            !SCAN_OVER(scan, "\""))
+        if (!SCAN_OVER(scan, "\"queueOffset\":\"") ||
+            !scan_number(scan, &value, &read->queue_offset) || !SCAN_OVER(scan, "\""))
             return false;
-        answer_queue_offset(answer, seen, 0, value);
+        answer_queue_offset(read, 0, value);
         return true;
     case 'm':
-        *seen |= SEEN_MSG_ID;
+        read->seen |= SEEN_MSG_ID;
         return SCAN_OVER(scan, "\"msgId\":\"") && scan_text(scan, &answer->msgId);
     case 't':
         return SCAN_OVER(scan, "\"transactionId\":\"") && scan_text(scan, &answer->transactionId);
@@ -379,12 +353,12 @@ static bool scan_ext_pair(struct scan *scan, struct salvo_send_answer *answer, u
     }
 }
 
-static bool scan_ext(struct scan *scan, struct salvo_send_answer *answer, unsigned *seen)
+static bool scan_ext(struct scan *scan, struct salvo_answer_read *read)
 {
     if (SCAN_OVER(scan, "}"))
         return true;
     for (unsigned i = 0; i < SALVO_EXT_FIELDS_MAX; i++) {
-        if (!scan_ext_pair(scan, answer, seen))
+        if (!scan_ext_pair(scan, read))
             return false;
         if (SCAN_OVER(scan, "}"))
             return true;
@@ -409,21 +383,28 @@ enum answer_key {
 #define KEYS_COUNT 8u
 
 /* One top-level pair: its bit, or 0 when it is unusual. */
-static unsigned scan_pair(struct scan *scan, struct salvo_send_answer *answer, unsigned *seen)
+static unsigned scan_pair(struct scan *scan, struct salvo_answer_read *read)
 {
+    struct salvo_send_answer *answer = read->answer;
+    int64_t value;
+
     if (scan->end - scan->at < 2)
         return 0;
     switch (scan->at[1]) {
     case 'c':
         return SCAN_OVER(scan, "\"code\":") && scan_int32(scan, &answer->code) ? KEY_CODE : 0;
     case 'e':
-        return SCAN_OVER(scan, "\"extFields\":{") && scan_ext(scan, answer, seen) ? KEY_EXT : 0;
+        return SCAN_OVER(scan, "\"extFields\":{") && scan_ext(scan, read) ? KEY_EXT : 0;
     case 'f':
         return SCAN_OVER(scan, "\"flag\":") && scan_int32(scan, &answer->flag) ? KEY_FLAG : 0;
     case 'l':
         return SCAN_USUALLY(scan, "\"language\":\"", "JAVA\"") ? KEY_LANGUAGE : 0;
     case 'o':
-        return SCAN_OVER(scan, "\"opaque\":") && scan_int32(scan, &answer->opaque) ? KEY_OPAQUE : 0;
+        if (!SCAN_OVER(scan, "\"opaque\":") || !scan_number(scan, &value, &read->opaque) ||
+            value < INT32_MIN || value > INT32_MAX)
+            return 0;
+        answer->opaque = (int32_t)value;
+        return KEY_OPAQUE;
     case 'r':
         return SCAN_OVER(scan, "\"remark\":\"") && scan_text(scan, &answer->remark) ? KEY_REMARK
                                                                                     : 0;
@@ -438,21 +419,21 @@ static unsigned scan_pair(struct scan *scan, struct salvo_send_answer *answer, u
 }
 
 /* True when the header was of the usual shape from the first byte to the last. */
-static bool answer_scan_json(struct salvo_send_answer *answer, const uint8_t *header, size_t size)
+static bool answer_scan_json(struct salvo_answer_read *read, const uint8_t *header, size_t size)
 {
     struct scan scan = {header, header + size};
-    unsigned keys = 0, seen = 0;
+    unsigned keys = 0;
 
     if (!SCAN_OVER(&scan, "{"))
         return false;
     for (unsigned i = 0; i < KEYS_COUNT; i++) {
-        unsigned key = scan_pair(&scan, answer, &seen);
+        unsigned key = scan_pair(&scan, read);
 
         if (key == 0 || (keys & key) != 0)
             return false;
         keys |= key;
         if (SCAN_OVER(&scan, "}")) {
-            answer->has_offset = seen == SEEN_ALL;
+            read->answer->has_offset = read->seen == SEEN_ALL;
             return scan.at == scan.end && (keys & KEY_CODE) != 0 && (keys & KEY_OPAQUE) != 0;
         }
         if (!SCAN_OVER(&scan, ","))
@@ -484,9 +465,10 @@ static int token_int32(const struct salvo_json *json, uint32_t index, int32_t *r
     return 0;
 }
 
-static void general_ext_pair(struct salvo_send_answer *answer, const struct salvo_json *json,
-                             uint32_t key, unsigned *seen)
+static void general_ext_pair(struct salvo_answer_read *read, const struct salvo_json *json,
+                             uint32_t key)
 {
+    struct salvo_send_answer *answer = read->answer;
     struct salvo_text text = token_text(json, key + 1);
     int64_t value = 0;
     int r;
@@ -495,13 +477,13 @@ static void general_ext_pair(struct salvo_send_answer *answer, const struct salv
         return;
     if (salvo_json_equals(json, key, "msgId")) {
         answer->msgId = text;
-        *seen |= SEEN_MSG_ID;
+        read->seen |= SEEN_MSG_ID;
     } else if (salvo_json_equals(json, key, "queueId")) {
         r = salvo_json_integer(json, key + 1, &value);
-        answer_queue_id(answer, seen, r, value);
+        answer_queue_id(read, r, value);
     } else if (salvo_json_equals(json, key, "queueOffset")) {
         r = salvo_json_integer(json, key + 1, &value);
-        answer_queue_offset(answer, seen, r, value);
+        answer_queue_offset(read, r, value);
     } else if (salvo_json_equals(json, key, "transactionId")) {
         answer->transactionId = text;
     } else if (salvo_json_equals(json, key, "recallHandle")) {
@@ -511,14 +493,15 @@ static void general_ext_pair(struct salvo_send_answer *answer, const struct salv
     }
 }
 
-static int general_ext(struct salvo_send_answer *answer, const struct salvo_json *json,
-                       uint32_t object, unsigned *seen)
+static int general_ext(struct salvo_answer_read *read, const struct salvo_json *json,
+                       uint32_t object)
 {
+    struct salvo_send_answer *answer = read->answer;
     const struct salvo_json_token *token = &json->tokens[object];
     uint32_t key = object + 1, fields = 0;
 
     /* The last of two extFields wins, as everywhere. */
-    *seen = 0;
+    read->seen = 0;
     answer->msgId = answer->transactionId = answer->recallHandle = (struct salvo_text){0};
     answer->trace_off = false;
     if (token->kind == SALVO_JSON_NULL)
@@ -528,15 +511,17 @@ static int general_ext(struct salvo_send_answer *answer, const struct salvo_json
     for (uint32_t i = 0; i < token->children; i++) {
         if (token_text(json, key + 1).text != NULL && ++fields > SALVO_EXT_FIELDS_MAX)
             return salvo_raise(-EBADMSG);
-        general_ext_pair(answer, json, key, seen);
+        general_ext_pair(read, json, key);
         key = json->tokens[key + 1].next;
     }
     return 0;
 }
 
-static int general_pair(struct salvo_send_answer *answer, const struct salvo_json *json,
-                        uint32_t key, unsigned *keys, unsigned *seen)
+static int general_pair(struct salvo_answer_read *read, const struct salvo_json *json, uint32_t key,
+                        unsigned *keys)
 {
+    struct salvo_send_answer *answer = read->answer;
+
     if (salvo_json_equals(json, key, "code")) {
         *keys |= KEY_CODE;
         return token_int32(json, key + 1, &answer->code);
@@ -552,22 +537,22 @@ static int general_pair(struct salvo_send_answer *answer, const struct salvo_jso
     if (salvo_json_equals(json, key, "remark"))
         answer->remark = token_text(json, key + 1);
     if (salvo_json_equals(json, key, "extFields"))
-        return general_ext(answer, json, key + 1, seen);
+        return general_ext(read, json, key + 1);
     return 0;
 }
 
-static int answer_read_json(struct salvo_send_answer *answer, const uint8_t *header, size_t size)
+static int answer_read_json(struct salvo_answer_read *read, const uint8_t *header, size_t size)
 {
     struct salvo_json_token tokens[TOKENS_MAX];
     struct salvo_json json;
-    unsigned keys = 0, seen = 0;
+    unsigned keys = 0;
     uint32_t key = 1;
 
     if (salvo_json_parse(&json, header, size, tokens, TOKENS_MAX, NULL) ||
         tokens[0].kind != SALVO_JSON_OBJECT)
         return salvo_raise(-EBADMSG);
     for (uint32_t i = 0; i < tokens[0].children; i++) {
-        int r = general_pair(answer, &json, key, &keys, &seen);
+        int r = general_pair(read, &json, key, &keys);
 
         if (r)
             return salvo_trace(r);
@@ -575,22 +560,31 @@ static int answer_read_json(struct salvo_send_answer *answer, const uint8_t *hea
     }
     if ((keys & KEY_CODE) == 0 || (keys & KEY_OPAQUE) == 0)
         return salvo_raise(-EBADMSG);
-    answer->has_offset = seen == SEEN_ALL;
+    read->answer->has_offset = read->seen == SEEN_ALL;
     return 0;
+}
+
+int salvo_answer_read_noted(struct salvo_answer_read *read, const struct salvo_frame *frame)
+{
+    struct salvo_send_answer *answer = read->answer;
+    int r;
+
+    *answer = (struct salvo_send_answer){0};
+    if (frame->form == SALVO_HEADER_BINARY)
+        return answer_read_binary(read, frame->header, frame->header_size);
+    if (answer_scan_json(read, frame->header, frame->header_size))
+        return 0;
+    *answer = (struct salvo_send_answer){0};
+    *read = (struct salvo_answer_read){.answer = answer};
+    r = answer_read_json(read, frame->header, frame->header_size);
+    return r ? salvo_trace(r) : 0;
 }
 
 int salvo_send_answer_read(struct salvo_send_answer *ret_answer, const struct salvo_frame *frame)
 {
-    int r;
+    struct salvo_answer_read read = {.answer = ret_answer};
 
-    *ret_answer = (struct salvo_send_answer){0};
-    if (frame->form == SALVO_HEADER_BINARY)
-        return answer_read_binary(ret_answer, frame->header, frame->header_size);
-    if (answer_scan_json(ret_answer, frame->header, frame->header_size))
-        return 0;
-    *ret_answer = (struct salvo_send_answer){0};
-    r = answer_read_json(ret_answer, frame->header, frame->header_size);
-    return r ? salvo_trace(r) : 0;
+    return salvo_answer_read_noted(&read, frame);
 }
 
 /* --- offset message ids ---------------------------------------------------------------------- */

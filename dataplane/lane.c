@@ -320,6 +320,7 @@ static size_t lane_layout(struct salvo_lane *lane, const struct salvo_lane_conf 
     LAYOUT(pieces->wheel, uint32_t, SALVO_WHEEL_SLOTS);
     LAYOUT(pieces->wheel_used, uint64_t, SALVO_WHEEL_SLOTS / 64);
     LAYOUT(lane->conns, struct salvo_conn, conf->brokers_max);
+    LAYOUT(lane->moulds, struct salvo_answer_mould, conf->brokers_max);
     LAYOUT(pieces->gather, uint8_t, (size_t)conf->gather_max * conf->brokers_max);
     LAYOUT(lane->lines, struct salvo_lane_line, conf->queues_max + conf->topics_max);
     LAYOUT(pieces->batches, struct salvo_batch, SALVO_MAX(open_max, 1u));
@@ -370,6 +371,7 @@ int salvo_lane_init(struct salvo_lane *lane, const struct salvo_lane_conf *conf,
     for (uint32_t i = 0; i < conf->brokers_max; i++)
         salvo_conn_init(&lane->conns[i], pieces.gather + (size_t)i * conf->gather_max,
                         conf->gather_max, conf->window);
+    memset(lane->moulds, 0, sizeof(*lane->moulds) * conf->brokers_max);
     salvo_conn_init(&lane->parking, NULL, 0, 0);
     for (uint32_t i = 0; i < conf->queues_max + conf->topics_max; i++)
         lane->lines[i] =

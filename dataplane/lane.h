@@ -110,8 +110,9 @@ struct salvo_lane {
     uint64_t route_epoch;            /* of the last turn's snapshot */
     struct salvo_chunk_pool chunks;
     struct salvo_inflight inflight;
-    struct salvo_conn *conns;  /* by broker number */
-    struct salvo_conn parking; /* keeps what waits; never connected */
+    struct salvo_conn *conns;          /* by broker number */
+    struct salvo_answer_mould *moulds; /* by broker number */
+    struct salvo_conn parking;         /* keeps what waits; never connected */
     /* By queue number; behind them one for each topic: bound messages whose queue is not known yet.
      */
     struct salvo_lane_line *lines;

@@ -40,15 +40,16 @@ static void lane_decide(struct salvo_lane *lane, struct salvo_request *request,
                         enum salvo_try_end try_end, const struct salvo_send_answer *answer,
                         int64_t now_ns)
 {
+    bool time_left = now_ns < SALVO_MIN(request->budget_ns, lane->drain_at_ns);
+    bool fixed = (request->flags & (SALVO_REQUEST_ORDERED | SALVO_REQUEST_PINNED)) != 0;
     struct salvo_retry_input input = {
         .end = try_end,
         .code = answer == NULL ? 0 : answer->code,
         .tries = request->tries,
         .tries_max = lane->conf.tries_max,
-        .time_left = now_ns<SALVO_MIN(request->budget_ns, lane->drain_at_ns),
-                            .queue_fixed = (request->flags &
-                                            (SALVO_REQUEST_ORDERED | SALVO_REQUEST_PINNED)) != 0,
-                            .batch = request->items_count> 1,
+        .time_left = time_left,
+        .queue_fixed = fixed,
+        .batch = request->items_count > 1,
         .stored_maybe = (request->flags & SALVO_REQUEST_STORED_MAYBE) != 0,
         .stored_ok_elsewhere = lane->conf.retry_not_stored_ok,
     };
@@ -140,7 +141,7 @@ int salvo_lane_on_data(struct salvo_lane *lane, uint32_t broker, const uint8_t *
 
         if (r == SALVO_FRAME_MORE)
             break;
-        if (r != 0 || salvo_send_answer_read(&answer, &frame) != 0) {
+        if (r != 0 || salvo_send_answer_read_like(&lane->moulds[broker], &answer, &frame) != 0) {
             salvo_lane_frame_error(lane, broker, why);
             break;
         }

@@ -117,46 +117,74 @@ static void add_sends(void)
 /* --- answers -------------------------------------------------------------------------------------
  */
 
+/* Answers of one connection: opaque, offset and id go up from one to the next. */
+#define ANSWERS 16u
+
 struct answer_case {
-    struct salvo_frame frame;
+    uint32_t next;
+    struct salvo_answer_mould mould;
     struct salvo_send_answer answer;
-    uint8_t bytes[1024];
+    struct salvo_frame frames[ANSWERS];
+    uint8_t bytes[ANSWERS][512];
 };
 
+/* As a lane does it: like the last one. */
 static void answer(void *argument)
 {
     struct answer_case *c = argument;
+    const struct salvo_frame *frame = &c->frames[c->next++ % ANSWERS];
 
-    salvo_assert(salvo_send_answer_read(&c->answer, &c->frame) == 0);
+    salvo_assert(salvo_send_answer_read_like(&c->mould, &c->answer, frame) == 0);
+}
+
+/* One that is like none before. */
+static void answer_unlike(void *argument)
+{
+    struct answer_case *c = argument;
+
+    salvo_assert(salvo_send_answer_read(&c->answer, &c->frames[c->next++ % ANSWERS]) == 0);
 }
 
 /* The whole way from the stream: the frame is found, then read. */
 static void answer_frame(void *argument)
 {
     struct answer_case *c = argument;
+    const uint8_t *bytes = c->bytes[c->next++ % ANSWERS];
+    struct salvo_frame frame;
     const char *why;
 
     salvo_assert(
-        salvo_frame_parse(c->bytes, sizeof(c->bytes), SALVO_FRAME_SIZE_MAX, &c->frame, &why) == 0);
-    salvo_assert(salvo_send_answer_read(&c->answer, &c->frame) == 0);
+        salvo_frame_parse(bytes, sizeof(c->bytes[0]), SALVO_FRAME_SIZE_MAX, &frame, &why) == 0);
+    salvo_assert(salvo_send_answer_read_like(&c->mould, &c->answer, &frame) == 0);
+}
+
+static void answer_write(struct answer_case *c, uint32_t index, enum salvo_header_form form)
+{
+    struct salvo_header header = {.version = 479, .opaque = 1234567890 + (int32_t)index, .flag = 1};
+    char id[33], offset[8];
+    const char *why;
+
+    snprintf(id, sizeof(id), "0A01020300002A9F%016X", 0x123u + 289 * index);
+    snprintf(offset, sizeof(offset), "%u", 5512345 + index);
+    salvo_header_add(&header, "queueId", SALVO_TEXT("2"));
+    salvo_header_add(&header, "transactionId", SALVO_TEXT("0A01020310921234ABCD000000010000"));
+    salvo_header_add(&header, "msgId", salvo_text_of(id));
+    salvo_header_add(&header, "TRACE_ON", SALVO_TEXT("true"));
+    salvo_header_add(&header, "MSG_REGION", SALVO_TEXT("DefaultRegion"));
+    salvo_header_add(&header, "queueOffset", salvo_text_of(offset));
+    salvo_assert(
+        salvo_frame_write(c->bytes[index], sizeof(c->bytes[index]), form, &header, NULL, 0) > 0);
+    salvo_assert(salvo_frame_parse(c->bytes[index], sizeof(c->bytes[index]), SALVO_FRAME_SIZE_MAX,
+                                   &c->frames[index], &why) == 0);
 }
 
 static struct answer_case *answer_case(enum salvo_header_form form)
 {
-    struct salvo_header header = {.version = 479, .opaque = 1234567890, .flag = 1};
     struct answer_case *c = calloc(1, sizeof(*c));
-    const char *why;
 
     salvo_assert(c != NULL);
-    salvo_header_add(&header, "queueId", SALVO_TEXT("2"));
-    salvo_header_add(&header, "transactionId", SALVO_TEXT("0A01020310921234ABCD000000010000"));
-    salvo_header_add(&header, "msgId", SALVO_TEXT("0A01020300002A9F0000000000000123"));
-    salvo_header_add(&header, "TRACE_ON", SALVO_TEXT("true"));
-    salvo_header_add(&header, "MSG_REGION", SALVO_TEXT("DefaultRegion"));
-    salvo_header_add(&header, "queueOffset", SALVO_TEXT("5512345"));
-    salvo_assert(salvo_frame_write(c->bytes, sizeof(c->bytes), form, &header, NULL, 0) > 0);
-    salvo_assert(
-        salvo_frame_parse(c->bytes, sizeof(c->bytes), SALVO_FRAME_SIZE_MAX, &c->frame, &why) == 0);
+    for (uint32_t i = 0; i < ANSWERS; i++)
+        answer_write(c, i, form);
     return c;
 }
 
@@ -164,6 +192,8 @@ static void add_answers(void)
 {
     add("answer/binary", answer, answer_case(SALVO_HEADER_BINARY), 0);
     add("answer/json", answer, answer_case(SALVO_HEADER_JSON), 0);
+    add("answer_unlike/binary", answer_unlike, answer_case(SALVO_HEADER_BINARY), 0);
+    add("answer_unlike/json", answer_unlike, answer_case(SALVO_HEADER_JSON), 0);
     add("answer_frame/json", answer_frame, answer_case(SALVO_HEADER_JSON), 0);
 }
 

@@ -1,6 +1,7 @@
 /* Answers to sends: the first byte chooses the form. The fast ways must say what the general reader
  * says; only where a skipped text is not UTF-8 may they be more lenient. */
 #include "tests/fuzz/fuzz_header.h"
+#include "tests/support/answers.h"
 
 static bool general_has_offset(const struct salvo_header *header)
 {
@@ -30,6 +31,28 @@ static void check_agreement(const struct salvo_send_answer *answer,
     }
     FUZZ_CHECK(answer->trace_off ==
                salvo_text_equals(salvo_header_ext(header, "TRACE_ON"), "false"));
+}
+
+/* What was learnt from a header is exactly what is read from its like: the same with another byte.
+ */
+static void check_like(const struct salvo_frame *frame, uint8_t *copy)
+{
+    struct salvo_answer_mould mould = {0};
+    struct salvo_send_answer like, answer;
+    struct salvo_frame other = *frame;
+    uint32_t at = frame->header[frame->header_size - 1] * 2u % frame->header_size;
+
+    if (salvo_send_answer_read_like(&mould, &like, frame) != 0)
+        return;
+    memcpy(copy, frame->header, frame->header_size);
+    other.header = copy;
+    for (int i = 0; i < 2; i++) {
+        int r = salvo_send_answer_read_like(&mould, &like, &other);
+
+        FUZZ_CHECK(r == salvo_send_answer_read(&answer, &other));
+        FUZZ_CHECK(r != 0 || answers_same(&like, &answer));
+        copy[at] = frame->header[0];
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
@@ -65,6 +88,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     }
     if (r == 0 && general == 0)
         check_agreement(&answer, &header);
+    if (r == 0)
+        check_like(&frame, scratch);
     free(scratch);
     return 0;
 }

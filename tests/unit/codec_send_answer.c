@@ -1,5 +1,6 @@
 /* codec/send_answer: what brokers answer, the usual and the odd; the fast way over JSON must say
  * what the general reader says. */
+#include "tests/support/answers.h"
 #include "tests/unit/unit.h"
 #include "tests/unit/codec_examples.h"
 
@@ -278,6 +279,118 @@ static void damaged_answers_read_as_the_general_reader_reads_them(void **state)
     }
 }
 
+/* An answer that is like the last one is read from its mould; it must say what the long way says,
+ * whatever the bytes are. `like` has learnt from the header before it was damaged. */
+static void check_like(struct salvo_answer_mould mould, enum salvo_header_form form,
+                       const uint8_t *text, size_t size)
+{
+    uint8_t *exact = malloc(size);
+    struct salvo_frame frame = {.form = form, .header = exact, .header_size = (uint32_t)size};
+    struct salvo_send_answer like, answer;
+    int r;
+
+    memcpy(exact, text, size);
+    r = salvo_send_answer_read(&answer, &frame);
+    assert_int_equal(salvo_send_answer_read_like(&mould, &like, &frame), r);
+    if (r == 0)
+        assert_true(answers_same(&like, &answer));
+    free(exact);
+}
+
+static uint32_t misses_after(struct salvo_answer_mould *mould, enum salvo_header_form form,
+                             const uint8_t *header, size_t size)
+{
+    struct salvo_frame frame = {.form = form, .header = header, .header_size = (uint32_t)size};
+    struct salvo_send_answer answer;
+
+    assert_int_equal(salvo_send_answer_read_like(mould, &answer, &frame), 0);
+    return mould->misses;
+}
+
+static void an_answer_like_the_last_reads_as_any(void **state)
+{
+    static const char *const examples[] = {example_answer_json, example_answer_binary};
+    static const char other[] = "0123456789abcF\"\\}-{\x80\x01 ";
+    struct salvo_random random;
+    uint64_t seed = unit_seed(77);
+    uint8_t bytes[512], damaged[512];
+
+    print_message("seed %llu\n", (unsigned long long)seed);
+    salvo_random_init(&random, seed);
+    for (int form = 0; form < 2; form++) {
+        size_t size = example_bytes(examples[form], bytes, sizeof(bytes)) - 8;
+        struct salvo_answer_mould mould = {0};
+
+        assert_int_equal(misses_after(&mould, (enum salvo_header_form)form, bytes + 8, size), 1);
+        assert_int_equal(misses_after(&mould, (enum salvo_header_form)form, bytes + 8, size), 1);
+        for (size_t at = 0; at < size; at++) {
+            for (size_t k = 0; k < sizeof(other); k++) {
+                memcpy(damaged, bytes + 8, size);
+                damaged[at] = (uint8_t)other[k];
+                check_like(mould, (enum salvo_header_form)form, damaged, size);
+            }
+        }
+        for (int round = 0; round < 20000; round++) {
+            memcpy(damaged, bytes + 8, size);
+            for (int k = 0; k < 3; k++)
+                damaged[salvo_random_below(&random, size)] =
+                    (uint8_t)other[salvo_random_below(&random, sizeof(other))];
+            check_like(mould, (enum salvo_header_form)form, damaged, size);
+        }
+        /* A mould of the other form, or of another size, is none. */
+        example_bytes(examples[1 - form], bytes, sizeof(bytes));
+        check_like(mould, (enum salvo_header_form)(1 - form), bytes + 8, size);
+    }
+}
+
+/* Numbers of every width, in both forms: those that are no longer like the last, and those that a
+ * mould does not hold. */
+static void numbers_of_every_width_read_alike(void **state)
+{
+    static const char *const offsets[] = {
+        "0",
+        "7",
+        "55",
+        "99999999",
+        "100000000",
+        "00000001",
+        "123456789",
+        "12345678a",
+        "9999999999999999",
+        "12345678901234567",
+        "-1",
+        "-12345678",
+        "",
+        "+5",
+    };
+
+    for (int form = 0; form < 2; form++) {
+        for (size_t i = 0; i < SALVO_ARRAY_LENGTH(offsets); i++) {
+            struct salvo_answer_mould mould = {0};
+
+            for (size_t k = 0; k < SALVO_ARRAY_LENGTH(offsets); k++) {
+                struct salvo_header header = {.opaque = k % 2 ? 1000000000 : -3, .flag = 1};
+                uint8_t frame_bytes[1024];
+                struct salvo_frame frame;
+                const char *why;
+
+                salvo_header_add(&header, "msgId", SALVO_TEXT("0A01020300002A9F0000000000000123"));
+                salvo_header_add(&header, "queueOffset", salvo_text_of(offsets[k == 0 ? i : k]));
+                salvo_header_add(&header, "queueId", salvo_text_of(offsets[i]));
+                assert_true(salvo_frame_write(frame_bytes, sizeof(frame_bytes),
+                                              (enum salvo_header_form)form, &header, NULL, 0) > 0);
+                assert_int_equal(salvo_frame_parse(frame_bytes, sizeof(frame_bytes),
+                                                   SALVO_FRAME_SIZE_MAX, &frame, &why),
+                                 0);
+                for (int times = 0; times < 20; times++) { /* until it is learnt */
+                    check_like(mould, frame.form, frame.header, frame.header_size);
+                    misses_after(&mould, frame.form, frame.header, frame.header_size);
+                }
+            }
+        }
+    }
+}
+
 static void an_offset_message_id_is_address_port_and_offset(void **state)
 {
     struct salvo_offset_msg_id id = {.port = 77};
@@ -340,6 +453,8 @@ int main(void)
         cmocka_unit_test(json_variants_read_as_the_general_reader_reads_them),
         cmocka_unit_test(answers_cut_anywhere_are_refused),
         cmocka_unit_test(damaged_answers_read_as_the_general_reader_reads_them),
+        cmocka_unit_test(an_answer_like_the_last_reads_as_any),
+        cmocka_unit_test(numbers_of_every_width_read_alike),
         cmocka_unit_test(an_offset_message_id_is_address_port_and_offset),
         cmocka_unit_test(every_byte_of_an_offset_message_id_is_checked),
     };
