@@ -51,6 +51,11 @@ int salvo_arena_init(struct salvo_arena *arena, size_t size, bool huge)
     if (huge && !huge_given)
         madvise(base, arena_mapped(arena), MADV_HUGEPAGE);
 
+    /* A fork would copy what io_uring pinned, page by page, and fail where the reserve of huge
+     * pages has not as many left again; what is not pinned would be copied by the lane's next
+     * stores. A child has no use for any of it. */
+    madvise(base, arena_mapped(arena), MADV_DONTFORK);
+
     /* Every page now, not at the first message that needs it. */
     for (size_t at = 0; at < arena_mapped(arena); at += ARENA_PAGE_SIZE)
         *(volatile uint8_t *)(base + at) = 0;

@@ -2,7 +2,8 @@
  *
  * The plan (control/plan.c) adds up what will be taken; the arena maps that much (huge pages when
  * there are any and they are wanted, else ordinary pages), hands out aligned zeroed pieces in
- * order, and gives everything back at once in deinit. Owner: the thread that starts the sender. */
+ * order, and gives everything back at once in deinit. A child made by fork does not have it. Owner:
+ * the thread that starts the sender. */
 #pragma once
 
 #include "base/base.h"

@@ -127,7 +127,8 @@ SALVO_API int salvo_conf_log(salvo_conf *conf, salvo_log_fn *sink, void *arg);
 
 /* Plans and takes all memory, starts control and lanes (DefaultMQProducer.start). Does not wait for
  * a nameserver: messages wait for their route within their own budget. NULL with one sentence in
- * errbuf. The configuration is copied. */
+ * errbuf. The configuration is copied. The host may fork: what lanes work on is not in the child,
+ * which calls nothing of this sender. */
 SALVO_API salvo *salvo_open(const salvo_conf *conf, char *errbuf, size_t errbuf_size);
 
 /* Interns a topic and asks for its route. NULL when the name is illegal or forbidden to senders

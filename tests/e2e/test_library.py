@@ -165,6 +165,19 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
+def test_a_fork_of_the_host_disturbs_nobody(mock):
+    """What lanes have pinned is not copied: with huge pages there may be too few for that."""
+    with Sender(conf(mock), "T") as s:
+        for i in range(200):
+            s.submit(b"x" * 100)
+            if i % 50 == 0:
+                child = os.fork()
+                if child == 0:
+                    os._exit(0)
+                assert os.waitpid(child, 0) == (child, 0)
+        assert all(r["code"] == "ok" for r in s.finish())
+
+
 # --- pkg-config and the examples
 # ---------------------------------------------------------------------
 

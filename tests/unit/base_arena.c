@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/mman.h>
 
 static void pieces_are_aligned_zeroed_and_apart(void **state)
 {
@@ -81,6 +82,34 @@ static void huge_pages_are_taken_or_done_without(void **state)
     assert_null(arena.base);
 }
 
+/* A fork that had to copy it would fail where huge pages are short. */
+static void a_forked_child_does_not_have_it(void **state)
+{
+    static const bool huge[] = {false, true};
+    const uint8_t mark = 0x5a;
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(huge); i++) {
+        struct salvo_arena arena;
+        int status;
+        pid_t child;
+
+        assert_int_equal(salvo_arena_init(&arena, SALVO_MIB(2), huge[i]), 0);
+        arena.base[0] = mark;
+        child = fork();
+        assert_true(child >= 0);
+        if (child == 0) { /* nothing is mapped there, or what a sanitizer has put into the gap */
+            bool mapped = msync(arena.base, arena.size, MS_ASYNC) == 0;
+
+            _exit(mapped && arena.base[0] == mark ? 1 : 0);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+        assert_int_equal(arena.base[0], mark);
+        salvo_arena_deinit(&arena);
+    }
+}
+
 static void too_much_is_an_error(void **state)
 {
     struct salvo_arena arena;
@@ -134,6 +163,7 @@ int main(void)
         cmocka_unit_test(the_cost_covers_the_take),
         cmocka_unit_test(the_macro_gives_whole_cache_lines_apart),
         cmocka_unit_test(huge_pages_are_taken_or_done_without),
+        cmocka_unit_test(a_forked_child_does_not_have_it),
         cmocka_unit_test(too_much_is_an_error),
         cmocka_unit_test(a_take_after_the_lock_asserts),
         cmocka_unit_test(a_take_of_more_than_planned_asserts),
