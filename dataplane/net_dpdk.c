@@ -183,9 +183,9 @@ static int eal_init(struct eal_arguments *a)
 
     sched_getaffinity(0, sizeof(cpus), &cpus);
     sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, &before); /* of this thread, as Linux has it */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     r = rte_eal_init(a->count, a->items) < 0 ? -rte_errno : 0;
-    sigprocmask(SIG_SETMASK, &before, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     sched_setaffinity(0, sizeof(cpus), &cpus);
     return r;
 }
