@@ -280,7 +280,7 @@ class Submitter:
             }
         return cookie
 
-    def submit(self, body, timeout_s=120, **options):
+    def submit(self, body, timeout_s=600, **options):
         """As try_submit; polls and tries again while the sender is busy."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -307,7 +307,7 @@ class Submitter:
         self.poll()
         return self.done
 
-    def wait(self, timeout_s=120, until=None):
+    def wait(self, timeout_s=600, until=None):
         """Until nothing is out, or until() is true; then every result."""
         deadline = time.monotonic() + timeout_s
         while not (until() if until else self.out() == 0):
@@ -426,7 +426,7 @@ class Sender(Submitter):
     def drain(self, drain_ms=60000):
         return self.lib.salvo_drain(self.sender_pointer, drain_ms)
 
-    def finish(self, timeout_s=120):
+    def finish(self, timeout_s=600):
         """Waits for every message, closes the sender; every result of this submitter."""
         self.wait(timeout_s)
         self.shut()

@@ -11,20 +11,27 @@ from pathlib import Path
 
 import pytest
 
+from mocks import Mock, clean_environment
 from rocketmq.cluster import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ["load", "send", "mock", "check", "stat", "frame"]
 
+# Where time is not the point a busy machine has enough of it.
+PATIENT = {"SALVO_TIMEOUT_MS": "60s", "SALVO_DRAIN_MS": "10m"}
+
+
+def environment(more=None):
+    return clean_environment() | PATIENT | (more or {})
+
 
 def run(salvo_bin, *args, timeout=300, env=None, **options):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("SALVO_")}
     return subprocess.run(
         [str(salvo_bin), *map(str, args)],
         timeout=timeout,
         capture_output=True,
         text=True,
-        env=clean | (env or {}),
+        env=environment(env),
         **options,
     )
 
@@ -38,6 +45,7 @@ class Load:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env=environment(),
         )
         self.err = ""
 
@@ -90,33 +98,10 @@ def report_of(salvo_bin, tmp_path, *args, code=0, **options):
     return report
 
 
-class Mock:
-    """`salvo mock` as a process of its own."""
-
-    def __init__(self, salvo_bin, *args):
-        self.process = subprocess.Popen(
-            [str(salvo_bin), "mock", *args],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        line = self.process.stdout.readline()
-        match = re.fullmatch(r"nameserver (\S+:\d+)\n", line)
-        assert match, line + self.process.stderr.read()
-        self.address = match[1]
-
-    def stop(self, by=signal.SIGINT):
-        self.process.send_signal(by)
-        out, _ = self.process.communicate(timeout=120)
-        return out
-
-
 @pytest.fixture
 def mock(salvo_bin):
-    made = Mock(salvo_bin)
-    yield made
-    if made.process.poll() is None:
-        made.stop()
+    with Mock(salvo_bin) as made:
+        yield made
 
 
 # --- help and mistakes ---------------------------------------------------------------------------

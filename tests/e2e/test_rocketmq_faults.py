@@ -92,7 +92,7 @@ class Run:
         while time.monotonic() < until:
             self.turn()
 
-    def until(self, condition, what, timeout_s=90):
+    def until(self, condition, what, timeout_s=300):
         """Goes on until condition(sender) holds for each sender."""
         deadline = time.monotonic() + timeout_s
         while not all(condition(s) for s in self.senders):
@@ -100,7 +100,7 @@ class Run:
                 what,
                 [name for name, _, s in self.all() if not condition(s)],
             )
-            self.turn()
+            self.during(0.05)  # conditions that look through all results cost more than a turn
 
     def while_calling(self, function):
         """Goes on while function() runs in a thread of its own."""
@@ -137,7 +137,7 @@ class Run:
 
     def finish(self):
         # Everyone goes on while others are waited for.
-        deadline = time.monotonic() + 150
+        deadline = time.monotonic() + 300
         while any(s.out() for s in self.senders):
             assert time.monotonic() < deadline, [(n, s.out()) for n, _, s in self.all()]
             for s in self.senders:
@@ -236,19 +236,19 @@ def test_a_broker_killed_and_restarted_under_load(cluster):
             run.shards[run.names.index(name)] = 7
         try:
             run.until(
-                lambda s: acked_by(s, "broker-a") and acked_by(s, "broker-b"), "both used", 60
+                lambda s: acked_by(s, "broker-a") and acked_by(s, "broker-b"), "both used"
             )
             run.during(1)
             broker.kill()
-            run.until(lambda s: s.queues() == run.queues // 2, "the route without it", 60)
+            run.until(lambda s: s.queues() == run.queues // 2, "the route without it")
             run.during(1)
             run.restart(broker)
         finally:
             if not broker.running:
                 broker.restart()
         back_ns = time.monotonic_ns()
-        run.until(lambda s: s.queues() == run.queues, "the route with it", 60)
-        run.until(lambda s: acked_by(s, "broker-a", back_ns) >= 5, "it is used again", 60)
+        run.until(lambda s: s.queues() == run.queues, "the route with it")
+        run.until(lambda s: acked_by(s, "broker-a", back_ns) >= 5, "it is used again")
         run.during(0.5)
         run.finish()
         found = assert_results_are_true(cluster, run, good=lambda name: "hasty" not in name)
@@ -257,55 +257,54 @@ def test_a_broker_killed_and_restarted_under_load(cluster):
                 assert_in_order(found[topic])
 
 
+def slowed_by_a_stop(run, broker, window_s=4):
+    """Stops broker-a between two windows. Who got less than 0.9 of its acknowledgements before from
+    broker-b after it: {name: (before, after)}."""
+    run.during(window_s)
+    stop_ns = time.monotonic_ns()
+    broker.stop_signal()
+    run.during(window_s)
+    end_ns = time.monotonic_ns()
+    slowed = {}
+    for name, _, s in run.all():
+        before = acked_by(s, "broker-b", stop_ns - (end_ns - stop_ns), stop_ns)
+        after = acked_by(s, "broker-b", stop_ns, end_ns)
+        if before == 0 or after < 0.9 * before:
+            slowed[name] = (before, after)
+    return slowed
+
+
+def used_again(run, broker):
+    back_ns = time.monotonic_ns()
+    away = run.senders[run.names.index("fault-latency-old-table")]  # for 10 minutes
+    run.until(lambda s: s is away or acked_by(s, broker.name, back_ns) >= 5, "it is used again")
+
+
 def test_a_broker_that_stops_does_not_slow_the_other(cluster):
     """SIGSTOP: connections stay up, nothing is answered. At a fixed rate the other broker's
     acknowledged messages in a window from the stop on are at least 0.9 of those in the window
-    before:
-    its own share, and what the stopped one did not answer, tried again."""
-    window_s = 4
+    before: its own share, and what the stopped one did not answer, tried again. A machine that was
+    busy in one window is given another; a sender that waits for the stopped one fails in each."""
     broker = cluster.broker("broker-a")
     with running(cluster, "stopped", VARIANTS) as run:
         try:
-            run.until(
-                lambda s: acked_by(s, "broker-a") and acked_by(s, "broker-b"), "both used", 60
-            )
-            run.during(window_s)
-            stop_ns = time.monotonic_ns()
-            broker.stop_signal()
-            run.during(window_s)
-            end_ns = time.monotonic_ns()
-            counts = {
-                name: (
-                    acked_by(s, "broker-b", stop_ns - (end_ns - stop_ns), stop_ns),
-                    acked_by(s, "broker-b", stop_ns, end_ns),
-                )
-                for name, _, s in run.all()
-            }
-            for name, (before, after) in counts.items():
-                assert before > 0 and after >= 0.9 * before, (name, counts)
+            run.until(lambda s: acked_by(s, "broker-a") and acked_by(s, "broker-b"), "both used")
+            for _ in range(3):
+                slowed = slowed_by_a_stop(run, broker)
+                if not slowed:
+                    break
+                broker.cont_signal()
+                used_again(run, broker)
+            assert not slowed
             # All that was submitted so far is acknowledged, while it is still stopped.
-            so_far = list(run.submitted)
+            so_far = dict(zip(run.senders, run.submitted))
             run.until(
-                lambda s: sum(1 for r in s.done if r["cookie"] <= so_far[run.senders.index(s)])
-                >= so_far[run.senders.index(s)],
+                lambda s: sum(r["cookie"] <= so_far[s] for r in s.done) >= so_far[s],
                 "everything acknowledged by the other",
-                100,
             )
         finally:
             broker.cont_signal()
-        back_ns = time.monotonic_ns()
-        run.until(
-            lambda s: s is not run.senders[0] or acked_by(s, "broker-a", back_ns) >= 5,
-            "it is used again",
-            60,
-        )
-        wait = [n for n in run.names if n != "fault-latency-old-table"]  # that one: 10 minutes
-        run.until(
-            lambda s: run.names[run.senders.index(s)] not in wait
-            or acked_by(s, "broker-a", back_ns) >= 5,
-            "it is used again",
-            60,
-        )
+        used_again(run, broker)
         run.finish()
         assert_results_are_true(cluster, run)
 
@@ -327,7 +326,7 @@ def test_a_broker_shut_down_in_order_loses_nothing(cluster):
         run.shards[run.names.index("ordered")] = 7
         try:
             run.until(
-                lambda s: acked_by(s, "broker-a") and acked_by(s, "broker-b"), "both used", 60
+                lambda s: acked_by(s, "broker-a") and acked_by(s, "broker-b"), "both used"
             )
             run.during(1)
             run.while_calling(broker.shutdown)
@@ -337,7 +336,7 @@ def test_a_broker_shut_down_in_order_loses_nothing(cluster):
             if not broker.running:
                 broker.restart()
         back_ns = time.monotonic_ns()
-        run.until(lambda s: acked_by(s, "broker-b", back_ns) >= 5, "it is used again", 60)
+        run.until(lambda s: acked_by(s, "broker-b", back_ns) >= 5, "it is used again")
         told = {name: s.counter("lane_go_aways") for name, _, s in run.all()}
         if cluster.version == "5.3.3":
             assert told["479"] > 0 and told["401"] == 0, told
@@ -374,12 +373,11 @@ def test_nameservers_that_fail(cluster):
             run.until(
                 lambda s: any(r["cookie"] == cookies[run.senders.index(s)] for r in s.done),
                 f"acknowledged in {topic}",
-                90,
             )
 
         try:
             run.until(
-                lambda s: acked_by(s, "broker-a") and acked_by(s, "broker-b"), "both used", 60
+                lambda s: acked_by(s, "broker-a") and acked_by(s, "broker-b"), "both used"
             )
             first.kill()
             one_acked("new-one-down")
@@ -401,7 +399,6 @@ def test_nameservers_that_fail(cluster):
             run.until(
                 lambda s: any(r["cookie"] == hasty[run.senders.index(s)] for r in s.done),
                 "an answer for those who cannot wait",
-                60,
             )
             for s, cookie in zip(run.senders, hasty):
                 result = next(r for r in s.done if r["cookie"] == cookie)

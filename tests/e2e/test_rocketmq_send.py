@@ -391,7 +391,7 @@ def test_a_topic_is_created_on_the_way(cluster):
                 s.submit(b"%d" % i, properties={"n": str(i)})
             s.wait()
             assert s.trouble() is None and s.queues() > 0
-            wait_until(lambda t=topic: cluster.route(t), "the topic in a nameserver", 30)
+            wait_until(lambda t=topic: cluster.route(t), "the topic in a nameserver")
             for i in range(50):
                 s.submit(b"later %d" % i, properties={"n": str(i)})
             s.finish()
@@ -446,7 +446,7 @@ def test_several_topics_and_queues_in_turn(cluster):
         with sender(cluster, None, header=header) as s:
             for topic in shapes:
                 s.topic_pointer(topic)
-            wait_until(lambda s=s: all(s.queues(t) for t in shapes), "routes", 30)
+            wait_until(lambda s=s: all(s.queues(t) for t in shapes), "routes")
             for i in range(96):
                 for topic in shapes:
                     s.submit(b"%d" % i, topic=topic, keys=f"k{i}")
@@ -470,7 +470,7 @@ def test_pinned_queue(cluster):
     senders = []
     for header, batch in zip(HEADERS, ("off", "linger")):
         with sender(cluster, "pinned", header=header, batch=batch) as s:
-            wait_until(lambda s=s: s.queues() == 6, "route", 30)
+            wait_until(lambda s=s: s.queues() == 6, "route")
             for i in range(60):
                 s.submit(b"%d" % i, queue=i % 6, properties={"queue": str(i % 6)})
             s.finish()
@@ -486,7 +486,7 @@ def test_pinned_queue(cluster):
 def test_a_queue_that_is_not_there_is_an_error(cluster):
     cluster.create_topic("pinned-far", queues=2, broker="broker-a")
     with sender(cluster, "pinned-far") as s:
-        wait_until(lambda: s.queues() == 2, "route", 30)
+        wait_until(lambda: s.queues() == 2, "route")
         began = time.monotonic()
         s.submit(b"nowhere", queue=2, deadline_ms=1500)
         s.submit(b"here", queue=1, deadline_ms=60000)
@@ -514,7 +514,7 @@ def test_shards_keep_their_order(cluster, batch):
     for topic, header in zip(topics, HEADERS):
         cluster.create_topic(topic, queues=4)
         with sender(cluster, topic, header=header, batch=batch) as s:
-            wait_until(lambda s=s: s.queues() == 8, "route", 30)
+            wait_until(lambda s=s: s.queues() == 8, "route")
             submit_ordered(s, 20, range(30))
             s.finish()
         assert_all_good(s.done, s.sent)
