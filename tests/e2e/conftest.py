@@ -7,6 +7,9 @@
     cluster_5_3_3
     new_cluster        new_cluster("5.3.3", brokers=1, ...) for a test's own
 
+    pytest --net af_packet    salvo's own TCP over a virtual device of DPDK (or tap, af_xdp),
+                              brokers in a network namespace of their own. As root
+
 Nothing starts before a test asks for it, and nothing is skipped: what is missing fails and says
 what to run. When a test fails, the ends of its clusters' logs are in the report.
 """
@@ -16,10 +19,29 @@ from pathlib import Path
 
 import pytest
 
-from rocketmq import jars
+from rocketmq import jars, network
 from rocketmq.cluster import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--net",
+        choices=["kernel", *network.DEVICES],
+        default="kernel",
+        help="how salvo gets to the brokers: the kernel's TCP, or its own over this DPDK device",
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--net") != "kernel":
+        network.use(network.Dpdk(config.getoption("--net")))
+
+
+@pytest.fixture(autouse=True)
+def _network():
+    network.current().begin()
 
 
 @pytest.fixture(scope="session")

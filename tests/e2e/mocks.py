@@ -1,20 +1,16 @@
 """`salvo mock` as a process of its own, and fixtures that need no Java."""
 
-import ctypes
 import os
 import re
 import signal
 import subprocess
 
+from rocketmq.network import die_with_parent
+
 
 def clean_environment():
     """Without SALVO_*: those are options to the program."""
     return {k: v for k, v in os.environ.items() if not k.startswith("SALVO_")}
-
-
-def die_with_parent():
-    """In the child: SIGKILL when the test process dies (PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 class Mock:

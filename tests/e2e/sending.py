@@ -8,7 +8,7 @@ tests look for, so one try may take long as well.
 from collections import Counter
 
 import libsalvo
-from rocketmq import readback
+from rocketmq import network, readback
 
 HEADERS = ("binary", "json")
 
@@ -34,6 +34,7 @@ def options(cluster, **more):
         "timeout_ms": "60s",
         "try_timeout_ms": "30s",
         "retries": 50,
+        **network.current().options(),
         **more,
     }
 

@@ -19,9 +19,9 @@ from contextlib import contextmanager
 import libsalvo
 from libsalvo import Sender
 from mocks import clean_environment
-from rocketmq import readback
+from rocketmq import network, readback
 from rocketmq.cluster import wait_until
-from sending import assert_all_good
+from sending import assert_all_good, options
 
 PATIENT = {"timeout_ms": "120s", "try_timeout_ms": "2s", "retries": 60, "route_interval_ms": "1s"}
 
@@ -44,6 +44,13 @@ VARIANTS = {
 }
 
 
+def here(variants):
+    """Those that this network has: over DPDK a sender has one lane, and no other network."""
+    if not network.current().dpdk:
+        return variants
+    return {k: v for k, v in variants.items() if not v.keys() & {"net", "lanes"}}
+
+
 class Run:
     """Senders, a topic each, fed at a fixed rate by this thread while something happens."""
 
@@ -55,7 +62,7 @@ class Run:
         for topic in self.topics:
             cluster.create_topic(topic, queues=queues)
         self.senders = [
-            Sender({"nameserver": cluster.nameserver_addresses, **PATIENT, **more}, topic)
+            Sender(options(cluster, **{**PATIENT, **more}), topic)
             for topic, more in zip(self.topics, variants.values())
         ]
         self.shards = [0] * len(self.senders)
@@ -155,7 +162,7 @@ class Run:
 
 @contextmanager
 def running(cluster, name, variants, **more):
-    run = Run(cluster, name, variants, **more)
+    run = Run(cluster, name, here(variants), **more)
     try:
         yield run
     finally:
@@ -382,9 +389,7 @@ def test_nameservers_that_fail(cluster):
             first.kill()
             one_acked("new-one-down")
             # Who starts now finds the first of its list dead.
-            with Sender(
-                {"nameserver": cluster.nameserver_addresses, **PATIENT}, run.topics[0]
-            ) as late:
+            with Sender(options(cluster, **PATIENT), run.topics[0]) as late:
                 late.submit(b"seq=0:0 late")
                 late.finish()
             assert late.done[0]["code"] == "ok"
@@ -432,7 +437,7 @@ COUNT = 1_000_000
 WITHOUT_HURRY = ["-D", "timeout_ms=10m", "-D", "try_timeout_ms=5m", "-D", "retries=50"]
 
 
-def salvo(salvo_bin, cluster, *args, **options):
+def salvo(salvo_bin, cluster, *args, **more):
     """A program that sends to the cluster; ends well."""
     done = subprocess.run(
         [
@@ -441,13 +446,14 @@ def salvo(salvo_bin, cluster, *args, **options):
             "--nameserver",
             cluster.nameserver_addresses,
             *WITHOUT_HURRY,
+            *network.current().arguments(),
             *map(str, args[1:]),
         ],
         stderr=subprocess.PIPE,
         text=True,
         timeout=900,
         env=clean_environment(),
-        **options,
+        **more,
     )
     assert done.returncode == 0, done.stderr
     return done

@@ -14,7 +14,7 @@ import pytest
 import libsalvo
 from libsalvo import SalvoError
 from mocks import clean_environment
-from rocketmq import jars, readback
+from rocketmq import jars, network, readback
 from rocketmq.cluster import wait_until
 from sending import HEADERS, assert_all_good, assert_stored_as_sent, sender
 
@@ -86,6 +86,7 @@ def test_program_sends_what_java_reads(cluster, salvo_bin):
             "send",
             "--nameserver",
             cluster.nameserver_addresses,
+            *network.current().arguments(),
             "--topic",
             "lines",
             "--key",
@@ -419,6 +420,7 @@ def test_without_automatic_creation_a_topic_has_to_be_made(new_cluster, salvo_bi
             "send",
             "--nameserver",
             cluster.nameserver_addresses,
+            *network.current().arguments(),
             "--topic",
             "nobody-made-it",
             "-D",

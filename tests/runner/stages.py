@@ -135,6 +135,19 @@ def with_dpdk(job):
     return build(job, "build-dpdk", "gcc", ("--buildtype=release", "-Ddpdk=enabled"))
 
 
+def with_dpdk_and_java(job):
+    return with_java(job) and with_dpdk(job)
+
+
+def brokers_by_dpdk(device, paths, which):
+    """What of the end-to-end tests has a real cluster, by salvo's own TCP."""
+    return pytest_stage(f"e2e-{device}", f"real brokers by DPDK's net_{device}, read back by Java",
+                        [f"tests/e2e/{each}" for each in paths], needs="tests/e2e/setup",
+                        before=with_dpdk_and_java,
+                        environment={"SALVO_BIN": "build-dpdk/salvo"},
+                        more=(f"--net={device}", "-k", which))
+
+
 E2E_ENVIRONMENT = {"SALVO_BIN": "build-gcc/salvo"}
 
 STAGES = (
@@ -170,4 +183,9 @@ STAGES = (
     pytest_stage("e2e", "real RocketMQ nameservers and brokers, read back by Java", ["tests/e2e"],
                  needs="tests/e2e/setup", before=with_java, environment=E2E_ENVIRONMENT,
                  limit_s=3600, more=("--ignore=tests/e2e/test_golden.py",)),
+    brokers_by_dpdk("af_packet", ["test_rocketmq_send.py", "test_rocketmq_faults.py"],
+                    "(4.7.1 or 5.3.3 or million or one_by_one) and not 4.9.7"),
+    brokers_by_dpdk("tap", ["test_rocketmq_send.py"], "4.7.1 or 5.3.3"),
+    brokers_by_dpdk("af_xdp", ["test_rocketmq_send.py", "test_rocketmq_faults.py"],
+                    "(4.7.1 or 5.3.3) and (single or program or natural_b or killed)"),
 )

@@ -1,4 +1,4 @@
-"""A real RocketMQ cluster on loopback: nameservers and brokers as processes that can be hurt.
+"""A real RocketMQ cluster (where: network.py): nameservers and brokers as processes to hurt.
 
     with Cluster("5.3.3", nameservers=2, brokers=2, auto_create=False) as cluster:
         cluster.create_topic("orders", queues=8)
@@ -14,7 +14,6 @@ SALVO_E2E_KEEP=1 keeps the directory, with all logs, and prints where it is.
 """
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import random
@@ -27,7 +26,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import jars, remoting
+from . import jars, network, remoting
 
 # Outgoing connections take their port from 32768 up, so a port below cannot be stolen by one. A
 # process gets four in a row and listens on the third: a broker also listens on listenPort - 2 (the
@@ -112,11 +111,6 @@ def reserve_port(held):
     raise ClusterError("no free ports")
 
 
-def _die_with_parent():
-    """In the child: SIGKILL when the test process dies, however it dies (PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
 class Process:
     """One JVM with its directory, configuration and log."""
 
@@ -126,7 +120,7 @@ class Process:
         self.main = main
         self.java_options = java_options
         self.port = reserve_port(cluster.held)
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = f"{cluster.network.host}:{self.port}"
         self.directory = cluster.directory / name
         self.log_path = self.directory / "out.log"
         self.start_s = None
@@ -225,11 +219,15 @@ class Process:
                 env=environment,
                 cwd=self.directory,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=self._enter,
             )
         self._stopped = False
         self.start_s = None
         self._started_at = time.monotonic()
+
+    def _enter(self):
+        network.die_with_parent()
+        self.cluster.network.enter()
 
     def wait_ready(self, timeout_s=START_TIMEOUT_S):
         wait_until(self._ready, f"{self.name} ready", timeout_s, alive=self._check_alive)
@@ -307,8 +305,8 @@ class Broker(Process):
             "brokerClusterName": "DefaultCluster",
             "brokerName": name,
             "brokerId": 0,
-            "brokerIP1": "127.0.0.1",
-            "brokerIP2": "127.0.0.1",
+            "brokerIP1": cluster.network.host,
+            "brokerIP2": cluster.network.host,
             "listenPort": self.port,
             "haListenPort": self.port + 1,
             "namesrvAddr": cluster.nameserver_addresses,
@@ -399,6 +397,7 @@ class Cluster:
         if version not in jars.VERSIONS:
             raise ClusterError(f"version {version} is none of {', '.join(jars.VERSIONS)}")
         self.version = version
+        self.network = network.current()
         self.auto_create = auto_create
         self.jars = jars.rocketmq(version)
         self.directory = Path(tempfile.mkdtemp(prefix=f"salvo-rocketmq-{version}-"))

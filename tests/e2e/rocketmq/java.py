@@ -1,14 +1,12 @@
 """Runs our Java tools (tests/e2e/java) with the client that fits a cluster's version."""
 
 import atexit
-import ctypes
 import shutil
-import signal
 import subprocess
 import tempfile
 import threading
 
-from . import jars
+from . import jars, network
 
 TIMEOUT_S = 600.0
 
@@ -65,7 +63,7 @@ class _Served:
             stderr=self.errors,
             text=True,
             bufsize=1,
-            preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL),
+            preexec_fn=network.die_with_parent,
         )
 
     def read(self, args, timeout_s):
