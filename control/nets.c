@@ -88,9 +88,10 @@ int salvo_nets_tcp_config(const struct salvo_config *config, struct salvo_tcp_co
                  "virtual device as in net_af_packet0,iface=eth1 (docs/DPDK.md)");
         return salvo_raise(-EINVAL);
     }
-    if (config->lanes != 1) {
+    if (config->dpdk_rules && !salvo_is_power_of_two(config->lanes)) {
         snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
-                 "lanes is %u, and net=dpdk steers answers to one lane only: set lanes to 1",
+                 "dpdk_rules is on and lanes is %u: rules tell lanes apart by the last bits of a "
+                 "port, so set lanes to 1, 2, 4, 8, ..., or switch dpdk_rules off",
                  config->lanes);
         return salvo_raise(-EINVAL);
     }
@@ -131,6 +132,67 @@ static void key_draw(uint8_t *ret_key, size_t size)
     memcpy(ret_key, random.state, size);
 }
 
+/* --- local ports
+ * --------------------------------------------------------------------------------- */
+
+static bool lane_accepts(void *arg, const struct salvo_ip_address *remote, uint16_t remote_port,
+                         uint16_t local_port)
+{
+    const struct salvo_nets_lane *lane = arg;
+
+    return salvo_device_share_owns(lane->nets->config->lanes, lane->index, local_port);
+}
+
+/* Ports whose answers come to the lane's own queue. */
+static bool lane_prefers(void *arg, const struct salvo_ip_address *remote, uint16_t remote_port,
+                         uint16_t local_port)
+{
+    const struct salvo_nets_lane *lane = arg;
+    const struct salvo_tcp_config *tcp = &lane->nets->tcp;
+
+    return salvo_dpdk_port_prefers(lane->nets->port, lane->index, remote, remote_port,
+                                   remote->version == 6 ? &tcp->address6 : &tcp->address4,
+                                   local_port);
+}
+
+static struct salvo_tcp_config lane_tcp(struct salvo_nets *nets, uint32_t lane_index)
+{
+    struct salvo_nets_lane *lane = &nets->lanes[lane_index];
+    struct salvo_tcp_config tcp = nets->tcp;
+
+    salvo_assert(lane_index < SALVO_NETS_LANES_MAX);
+    if (nets->share == NULL)
+        return tcp;
+    *lane = (struct salvo_nets_lane){nets, lane_index};
+    tcp.port_accepts = lane_accepts;
+    tcp.port_accepts_arg = lane;
+    if (salvo_dpdk_port_steers(nets->port) && lane_index < salvo_dpdk_port_pairs(nets->port))
+        tcp.port_prefers = lane_prefers;
+    tcp.address_answers = lane_index == 0;
+    return tcp;
+}
+
+/* --- start and stop
+ * ------------------------------------------------------------------------------ */
+
+static int share_start(struct salvo_nets *nets)
+{
+    struct salvo_device *devices[SALVO_NETS_LANES_MAX];
+    struct salvo_device_share_conf conf = {.lanes = nets->config->lanes,
+                                           .pairs = salvo_dpdk_port_pairs(nets->port),
+                                           .devices = devices};
+    int r;
+
+    if (conf.lanes == 1)
+        return 0;
+    for (uint32_t i = 0; i < conf.lanes; i++)
+        devices[i] = salvo_dpdk_port_device(nets->port, i);
+    r = salvo_device_share_open(&conf, &nets->share);
+    for (uint32_t i = 0; r != 0 && i < conf.lanes; i++)
+        salvo_device_head(devices[i])->ops->close(devices[i]);
+    return salvo_trace(r);
+}
+
 int salvo_nets_start(struct salvo_nets *nets, const struct salvo_config *config,
                      struct salvo_clock *clock, struct salvo_log *log, char *errbuf,
                      size_t errbuf_size)
@@ -139,6 +201,7 @@ int salvo_nets_start(struct salvo_nets *nets, const struct salvo_config *config,
         .device = config->dpdk_device,
         .eal = config->dpdk_eal,
         .queues = config->lanes,
+        .rules = config->dpdk_rules,
         .mtu = (uint16_t)config->dpdk_mtu,
         .memory_mb = config->dpdk_memory_mb,
         .huge_pages = config->huge_pages,
@@ -154,7 +217,10 @@ int salvo_nets_start(struct salvo_nets *nets, const struct salvo_config *config,
     r = salvo_nets_tcp_config(config, &nets->tcp, error);
     if (r == 0)
         r = salvo_dpdk_port_open(&conf, &nets->port, error, sizeof(error));
+    if (r == 0)
+        r = share_start(nets);
     if (r) {
+        salvo_nets_stop(nets);
         snprintf(errbuf, errbuf_size, "%s", error);
         return salvo_trace(r);
     }
@@ -172,8 +238,9 @@ int salvo_nets_open(struct salvo_nets *nets, uint32_t lane_index, const struct s
     if (nets->port == NULL)
         return salvo_net_open(name, conf, ret_net, ret_note);
     struct salvo_net_tcp_conf tcp_conf = {
-        .tcp = nets->tcp,
-        .device = salvo_dpdk_port_device(nets->port, lane_index),
+        .tcp = lane_tcp(nets, lane_index),
+        .device = nets->share != NULL ? salvo_device_share_lane(nets->share, lane_index)
+                                      : salvo_dpdk_port_device(nets->port, lane_index),
     };
     int r = salvo_net_tcp_open(conf, &tcp_conf, ret_net);
     if (r)
@@ -183,6 +250,9 @@ int salvo_nets_open(struct salvo_nets *nets, uint32_t lane_index, const struct s
 
 void salvo_nets_stop(struct salvo_nets *nets)
 {
+    if (nets->share != NULL)
+        salvo_device_share_close(nets->share);
+    nets->share = NULL;
     if (nets->port != NULL)
         salvo_dpdk_port_close(nets->port);
     nets->port = NULL;

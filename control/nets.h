@@ -3,13 +3,27 @@
 #pragma once
 
 #include "control/config.h"
+#include "dataplane/device_share.h"
 #include "dataplane/net.h"
 #include "dataplane/net_dpdk.h"
+
+/* 64: the most lanes that option `lanes` takes. */
+#define SALVO_NETS_LANES_MAX 64u
+
+struct salvo_nets;
+
+/* What a lane asks of a local port. */
+struct salvo_nets_lane {
+    const struct salvo_nets *nets;
+    uint32_t index;
+};
 
 struct salvo_nets {
     const struct salvo_config *config; /* stays until stop */
     struct salvo_dpdk_port *port;      /* NULL without dpdk */
+    struct salvo_device_share *share;  /* NULL with one lane */
     struct salvo_tcp_config tcp;       /* the part that options decide */
+    struct salvo_nets_lane lanes[SALVO_NETS_LANES_MAX];
 };
 
 /* Whether lane 0 carries control's connections (option control_net). */

@@ -33,8 +33,11 @@
 #define POOL_SPARE     512
 #define POOL_SPARE_XDP 4096
 /* 32 of 2 MiB: the 6,400 packets of 2.4 KB of net_af_xdp are 8 of them, drivers take pools of their
- * own, and the EAL takes memory in large pieces. */
-#define HUGE_PAGES_WANTED 32ull
+ * own, and the EAL takes memory in large pieces. 16 for each queue more: the 2,800 packets of an
+ * MTU of 9,000 are 13 of them. */
+#define HUGE_PAGES_WANTED   32ull
+#define HUGE_PAGES_MORE     16ull
+#define AF_PACKET_PAIRS_MAX 16u
 
 enum eal_state { EAL_NEVER, EAL_STARTING, EAL_RUNS, EAL_FAILED };
 
@@ -149,7 +152,8 @@ static bool argument_put_cores(struct eal_arguments *a)
 
 static bool arguments_make(struct eal_arguments *a, const struct salvo_dpdk_conf *conf)
 {
-    bool huge = conf->huge_pages && huge_pages_free() >= HUGE_PAGES_WANTED * conf->queues;
+    bool huge = conf->huge_pages &&
+                huge_pages_free() >= HUGE_PAGES_WANTED + HUGE_PAGES_MORE * (conf->queues - 1);
     bool good = argument_put(a, "salvo") && argument_put_cores(a) &&
                 argument_put(a, "--no-telemetry") && argument_put(a, "--no-shconf");
     const char *at = conf->eal;
@@ -247,8 +251,21 @@ static bool device_needs_huge_pages(const char *device)
     return strncmp(device, "net_af_xdp", 10) == 0;
 }
 
+/* net_af_packet makes as many queues as it is told, one otherwise; others know how many they have.
+ */
+static const char *port_arguments(const struct salvo_dpdk_port *port, char *buffer, size_t size)
+{
+    if (port->conf.queues == 1 || strncmp(port->name, "net_af_packet", 13) != 0 ||
+        strstr(port->conf.device, "qpairs=") != NULL)
+        return port->conf.device;
+    snprintf(buffer, size, "%s,qpairs=%u", port->conf.device,
+             SALVO_MIN(port->conf.queues, AF_PACKET_PAIRS_MAX));
+    return buffer;
+}
+
 static int port_probe(struct salvo_dpdk_port *port, char *ret_error, size_t error_size)
 {
+    char arguments[512];
     bool pci = device_is_pci(port->conf.device);
     int r = 0;
 
@@ -269,7 +286,7 @@ static int port_probe(struct salvo_dpdk_port *port, char *ret_error, size_t erro
         }
         return 0; /* found when the environment started */
     }
-    r = rte_dev_probe(port->conf.device);
+    r = rte_dev_probe(port_arguments(port, arguments, sizeof(arguments)));
     if (r == 0)
         r = rte_eth_dev_get_port_by_name(port->name, &port->id);
     if (r != 0)
@@ -297,20 +314,19 @@ static int port_configure(struct salvo_dpdk_port *port, char *ret_error, size_t 
 {
     struct rte_eth_conf conf = {0};
     uint64_t wanted = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
-    uint16_t queues = (uint16_t)port->conf.queues;
+    uint16_t queues;
     int r = rte_eth_dev_info_get(port->id, &port->info);
 
     if (r != 0)
         return port_error(port, r, "says nothing of itself", "try another driver", ret_error,
                           error_size);
-    if (queues > port->info.max_rx_queues || queues > port->info.max_tx_queues) {
-        snprintf(ret_error, error_size,
-                 "lanes is %u, but dpdk_device %s has %u queue pairs: lower lanes, or give the "
-                 "device more (qpairs=N of net_af_packet)",
-                 port->conf.queues, port->name,
-                 SALVO_MIN(port->info.max_rx_queues, port->info.max_tx_queues));
-        return salvo_raise(-EINVAL);
-    }
+    queues = SALVO_MIN(port->info.max_rx_queues, port->info.max_tx_queues);
+    queues = (uint16_t)SALVO_MIN(port->conf.queues, queues);
+    if (queues == 0)
+        return port_error(port, -ENODEV, "has no queues", "try another driver", ret_error,
+                          error_size);
+    port->pairs = queues;
+    dpdk_steer_configure(port, &conf);
     if ((port->info.tx_offload_capa & wanted) == wanted)
         conf.txmode.offloads = wanted;
     conf.rxmode.offloads =
@@ -356,10 +372,17 @@ static int queue_pool(struct dpdk_queue *queue, uint16_t index, uint16_t receive
     queue->pool = rte_pktmbuf_pool_create_by_ops(
         name, receive_count + transmit_count + DPDK_OUT_MAX + spare, 0, 0, (uint16_t)room,
         socket < 0 ? SOCKET_ID_ANY : socket, "stack");
-    queue->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (queue->pool == NULL)
-        return salvo_raise(-ENOMEM);
-    return queue->wake_fd < 0 ? salvo_raise(-errno) : 0;
+    return queue->pool == NULL ? salvo_raise(-ENOMEM) : 0;
+}
+
+static int port_wake_fds(struct salvo_dpdk_port *port)
+{
+    for (uint32_t i = 0; i < port->conf.queues; i++) {
+        port->queues[i].wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (port->queues[i].wake_fd < 0)
+            return salvo_raise(-errno);
+    }
+    return 0;
 }
 
 static int port_queues(struct salvo_dpdk_port *port, char *ret_error, size_t error_size)
@@ -368,9 +391,11 @@ static int port_queues(struct salvo_dpdk_port *port, char *ret_error, size_t err
     int socket = rte_eth_dev_socket_id(port->id);
     int r = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &receive_count, &transmit_count);
 
-    if (r != 0 && r != -ENOTSUP)
+    if (r == 0 || r == -ENOTSUP)
+        r = port_wake_fds(port);
+    if (r != 0)
         return port_error(port, r, "has no queues", "try another driver", ret_error, error_size);
-    for (uint16_t i = 0; i < port->conf.queues; i++) {
+    for (uint16_t i = 0; i < port->pairs; i++) {
         struct rte_eth_txconf transmit = port->info.default_txconf;
         struct dpdk_queue *queue = &port->queues[i];
 
@@ -407,6 +432,10 @@ static int port_start(struct salvo_dpdk_port *port, char *ret_error, size_t erro
     if (r != 0)
         return port_error(port, r, "does not start", "see what DPDK says, with log_level=debug",
                           ret_error, error_size);
+    dpdk_steer_learn(port);
+    r = dpdk_steer_rules(port, ret_error, error_size);
+    if (r)
+        return salvo_trace(r);
     memcpy(caps.mac, mac.addr_bytes, sizeof(caps.mac));
     for (uint16_t i = 0; i < port->conf.queues; i++)
         dpdk_queue_init(&port->queues[i], port, i, &caps);
@@ -446,6 +475,11 @@ int salvo_dpdk_port_open(const struct salvo_dpdk_conf *conf, struct salvo_dpdk_p
     return 0;
 }
 
+uint32_t salvo_dpdk_port_pairs(const struct salvo_dpdk_port *port)
+{
+    return port->pairs;
+}
+
 struct salvo_device *salvo_dpdk_port_device(struct salvo_dpdk_port *port, uint32_t queue)
 {
     salvo_assert(queue < port->conf.queues);
@@ -458,6 +492,7 @@ void salvo_dpdk_port_close(struct salvo_dpdk_port *port)
 {
     struct rte_device *device = port->info.device;
 
+    dpdk_steer_end(port);
     if (port->started)
         rte_eth_dev_stop(port->id);
     if (port->configured)

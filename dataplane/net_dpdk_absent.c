@@ -16,6 +16,23 @@ int salvo_dpdk_port_open(const struct salvo_dpdk_conf *conf, struct salvo_dpdk_p
     return salvo_raise(-ENOSYS);
 }
 
+uint32_t salvo_dpdk_port_pairs(const struct salvo_dpdk_port *port)
+{
+    salvo_unreachable();
+}
+
+bool salvo_dpdk_port_steers(const struct salvo_dpdk_port *port)
+{
+    salvo_unreachable();
+}
+
+bool salvo_dpdk_port_prefers(const struct salvo_dpdk_port *port, uint32_t queue,
+                             const struct salvo_ip_address *remote, uint16_t remote_port,
+                             const struct salvo_ip_address *local, uint16_t local_port)
+{
+    salvo_unreachable();
+}
+
 struct salvo_device *salvo_dpdk_port_device(struct salvo_dpdk_port *port, uint32_t queue)
 {
     salvo_unreachable();

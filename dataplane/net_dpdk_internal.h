@@ -1,8 +1,9 @@
-/* Between net_dpdk.c (the environment and the port) and net_dpdk_queue.c (a queue pair as a frame
- * device). */
+/* Between net_dpdk.c (the environment and the port), net_dpdk_queue.c (a queue pair as a frame
+ * device) and net_dpdk_steer.c (which queue an answer comes to). */
 #pragma once
 
 #include "dataplane/net_dpdk.h"
+#include "dataplane/rss.h"
 
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
@@ -12,6 +13,8 @@
 /* 256: packets taken and not yet in the device's own queue. */
 #define DPDK_OUT_MAX     256u
 #define DPDK_RECEIVE_MAX 64u
+
+enum { DPDK_RSS_IP4 = 1, DPDK_RSS_IP6 = 2 };
 
 struct dpdk_queue {
     /* fixed after start */
@@ -43,9 +46,19 @@ struct salvo_dpdk_port {
     bool started;
     uint64_t transmit_offloads;
     struct rte_eth_dev_info info;
-    struct dpdk_queue *queues;
+    struct dpdk_queue *queues; /* conf.queues; those from `pairs` on only sleep and wake */
+    uint32_t pairs;
+    uint32_t rss_families; /* whose segments come where rss says */
+    struct salvo_rss rss;
+    bool rules;
 };
 
 /* A queue of the port as a device. */
 void dpdk_queue_init(struct dpdk_queue *queue, struct salvo_dpdk_port *port, uint16_t index,
                      const struct salvo_device_caps *caps);
+
+/* Before the port is configured, after it was started, and before it is stopped. */
+void dpdk_steer_configure(const struct salvo_dpdk_port *port, struct rte_eth_conf *conf);
+void dpdk_steer_learn(struct salvo_dpdk_port *port);
+int dpdk_steer_rules(struct salvo_dpdk_port *port, char *ret_error, size_t error_size);
+void dpdk_steer_end(struct salvo_dpdk_port *port);

@@ -99,6 +99,16 @@ static inline int salvo_ring_claim(struct salvo_ring *ring, uint64_t size_max, v
     return 0;
 }
 
+/* At least how many payloads of up to size_max bytes can be claimed. Thread: producer. */
+static inline uint64_t salvo_ring_room(struct salvo_ring *ring, uint64_t size_max)
+{
+    /* (h) pairs with (H) in salvo_ring_release. */
+    ring->head_cached = atomic_load_explicit(&ring->head, memory_order_acquire);
+    uint64_t records =
+        (ring->size - (ring->tail_next - ring->head_cached)) / salvo_ring_record_size(size_max);
+    return records - (records != 0); /* one may go into padding */
+}
+
 /* Ends the claim with what it really holds: 1 to the claimed size. Not yet visible. */
 static inline void salvo_ring_commit(struct salvo_ring *ring, uint64_t size)
 {

@@ -201,6 +201,6 @@ void salvo_arp_in(struct salvo_tcp *tcp, const uint8_t *frame, uint32_t size, in
 
     /* RFC 826: a known sender is updated by whatever it says; a new one is not learnt. */
     salvo_tcp_neighbour_heard(tcp, &sender, sender_mac, to_us && operation == 2, true, now_us);
-    if (operation == 1 && to_us && !(sender_mac[0] & 1))
+    if (operation == 1 && to_us && !(sender_mac[0] & 1) && tcp->config.address_answers)
         arp_out(tcp, 2, sender_mac, sender_ip);
 }

@@ -90,7 +90,8 @@ static void icmp_echo(struct salvo_tcp *tcp, const struct salvo_ip_packet *ip, c
     uint32_t ip_size = ip->source.version == 6 ? SALVO_IP6_SIZE : SALVO_IP4_SIZE;
     bool six = ip->source.version == 6;
 
-    if (SALVO_ETHERNET_SIZE + ip_size + ip->payload_size > SALVO_TCP_HEADER_MAX ||
+    if (!tcp->config.address_answers ||
+        SALVO_ETHERNET_SIZE + ip_size + ip->payload_size > SALVO_TCP_HEADER_MAX ||
         !salvo_ip_is_unicast(&ip->source) || !salvo_ip_is_unicast(&ip->target))
         return;
     struct tcp_raw *raw = salvo_tcp_raw_claim(tcp);

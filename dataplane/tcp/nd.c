@@ -89,13 +89,16 @@ static void nd_solicited(struct salvo_tcp *tcp, const struct salvo_ip_packet *ip
         static const uint8_t all_nodes[16] = {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
         static const uint8_t all_nodes_mac[6] = {0x33, 0x33, 0, 0, 0, 1};
         struct salvo_ip_address to = salvo_ip6_address(all_nodes);
-        nd_out(tcp, all_nodes_mac, target, &to, ADVERTISEMENT, FLAG_OVERRIDE, target);
+        if (tcp->config.address_answers)
+            nd_out(tcp, all_nodes_mac, target, &to, ADVERTISEMENT, FLAG_OVERRIDE, target);
         return;
     }
     if (mac == NULL)
         return;
     salvo_tcp_neighbour_heard(tcp, &ip->source, mac, false, true, now_us);
-    nd_out(tcp, mac, target, &ip->source, ADVERTISEMENT, FLAG_SOLICITED | FLAG_OVERRIDE, target);
+    if (tcp->config.address_answers)
+        nd_out(tcp, mac, target, &ip->source, ADVERTISEMENT, FLAG_SOLICITED | FLAG_OVERRIDE,
+               target);
 }
 
 void salvo_nd_in(struct salvo_tcp *tcp, const struct salvo_ip_packet *ip, const uint8_t *source_mac,

@@ -64,6 +64,9 @@ struct salvo_tcp_config {
     bool (*port_accepts)(void *arg, const struct salvo_ip_address *remote, uint16_t remote_port,
                          uint16_t local_port);
     void *port_accepts_arg;
+    /* Among those, ports that are better than others; a few thousand are looked at. NULL: none. */
+    bool (*port_prefers)(void *arg, const struct salvo_ip_address *remote, uint16_t remote_port,
+                         uint16_t local_port);
 
     /* behaviour */
     enum salvo_tcp_congestion congestion;
@@ -71,8 +74,10 @@ struct salvo_tcp_config {
     bool nagle;                          /* off: frames come coalesced already */
     bool pacing;                         /* spreads packets over the round trip; off */
     bool reset_unknown;                  /* answers segments of no connection with RST; true */
-    uint32_t window_initial_segments;    /* 10, RFC 6928 */
-    uint32_t challenge_acks_per_s;       /* per connection, RFC 5961 section 7; 10 */
+    bool address_answers; /* answers ARP, neighbour solicitations and echo; true. Of the machines
+                           * that share an address, one does */
+    uint32_t window_initial_segments; /* 10, RFC 6928 */
+    uint32_t challenge_acks_per_s;    /* per connection, RFC 5961 section 7; 10 */
 
     int64_t rto_min_us;            /* 200 ms; RFC 6298 says 1 s, Linux 200 ms */
     int64_t rto_initial_us;        /* 1 s, RFC 6298 */

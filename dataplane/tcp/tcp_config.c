@@ -22,6 +22,7 @@ void salvo_tcp_config_defaults(struct salvo_tcp_config *config)
         .timestamps = true,
         .window_scale = true,
         .reset_unknown = true,
+        .address_answers = true,
         .window_initial_segments = 10,
         .challenge_acks_per_s = 10,
         .rto_min_us = 200 * MS,

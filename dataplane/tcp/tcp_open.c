@@ -8,6 +8,9 @@
 
 #include <string.h>
 
+/* 2048: ports looked at for one that is preferred; 16 lanes share them out to one in 256. */
+#define PORTS_PREFERRED 2048u
+
 #define ROTATE(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
 
 static inline void siphash_round(uint64_t v[4])
@@ -160,10 +163,15 @@ static uint16_t port_choose(struct salvo_tcp *tcp, const struct salvo_tcp_target
     uint32_t *counter = &tcp->port_counters[tuple_hash(tcp, &target->address, target->port, 0, 3) %
                                             TCP_PORT_COUNTERS];
 
-    for (uint32_t i = 0; i < count; i++) {
+    uint32_t prefer = c->port_prefers == NULL ? 0 : SALVO_MIN(count, PORTS_PREFERRED);
+
+    for (uint32_t i = 0; i < prefer + count; i++) {
         uint16_t port = (uint16_t)(c->port_first + (offset + (*counter)++) % count);
         if (c->port_accepts != NULL &&
             !c->port_accepts(c->port_accepts_arg, &target->address, target->port, port))
+            continue;
+        if (i < prefer &&
+            !c->port_prefers(c->port_accepts_arg, &target->address, target->port, port))
             continue;
         if (port_free(tcp, target, port, now_us))
             return port;

@@ -14,4 +14,6 @@ bool test_dpdk_there(void);
 uint32_t test_dpdk_peer(void);
 /* As salvo_net_epoll_open. The port is opened once and stays. */
 int test_dpdk_open(const struct salvo_net_conf *conf, struct salvo_net **ret_net);
+/* The same as lane 1 of two, whose lane 0 does nothing but what lane 1 needs of it. */
+int test_dpdk_open_lane(const struct salvo_net_conf *conf, struct salvo_net **ret_net);
 void test_dpdk_end(void);

@@ -775,6 +775,10 @@ static const struct net_backend backends[] = {
      .open_client = test_dpdk_open,
      .address = test_dpdk_peer,
      .filtered = true},
+    {.name = "lane 1 of two",
+     .open = salvo_net_epoll_open,
+     .open_client = test_dpdk_open_lane,
+     .address = test_dpdk_peer},
 };
 
 /* NULL, or why the backend cannot run on this host. */

@@ -9,10 +9,9 @@ struct machine {
     void *memory;
 };
 
-static struct machine machine_make(uint8_t key)
+static void config_make(struct salvo_tcp_config *ret_config, uint8_t key)
 {
     struct salvo_tcp_config config;
-    struct machine m;
 
     salvo_tcp_config_defaults(&config);
     config.mac[0] = 2;
@@ -21,10 +20,24 @@ static struct machine machine_make(uint8_t key)
     config.receive_size = 2048;
     config.segments_max = 4;
     memset(config.key, key, sizeof(config.key));
-    size_t size = salvo_align_up(salvo_tcp_memory_size(&config), 64);
-    m.memory = aligned_alloc(64, size);
-    m.tcp = salvo_tcp_init(m.memory, &config);
+    *ret_config = config;
+}
+
+static struct machine machine_with(const struct salvo_tcp_config *config)
+{
+    size_t size = salvo_align_up(salvo_tcp_memory_size(config), 64);
+    struct machine m = {.memory = aligned_alloc(64, size)};
+
+    m.tcp = salvo_tcp_init(m.memory, config);
     return m;
+}
+
+static struct machine machine_make(uint8_t key)
+{
+    struct salvo_tcp_config config;
+
+    config_make(&config, key);
+    return machine_with(&config);
 }
 
 /* Opens a connection to 10.0.0.`host` and tells what it was given. */
@@ -106,9 +119,46 @@ static void ports_begin_where_nobody_knows(void **state)
     free(a.memory), free(b.memory);
 }
 
+static bool is_even(void *arg, const struct salvo_ip_address *remote, uint16_t remote_port,
+                    uint16_t local_port)
+{
+    return local_port % 2 == 0;
+}
+
+static bool ends_in_6(void *arg, const struct salvo_ip_address *remote, uint16_t remote_port,
+                      uint16_t local_port)
+{
+    assert_true(is_even(arg, remote, remote_port, local_port)); /* only those are asked about */
+    assert_int_equal(remote_port, 9876);
+    return local_port % 10 == 6;
+}
+
+static void a_preferred_port_is_taken_while_there_is_one(void **state)
+{
+    struct salvo_tcp_config config;
+
+    config_make(&config, 7);
+    config.port_first = 40000;
+    config.port_last = 40029;
+    config.port_accepts = is_even;
+    config.port_prefers = ends_in_6;
+    struct machine m = machine_with(&config);
+    for (unsigned i = 0; i < 15; i++) {
+        uint16_t port = opened(&m, 2, 0, 1000)->local_port;
+
+        assert_int_equal(port % 2, 0);
+        assert_int_equal(port % 10 == 6, i < 3);
+    }
+    struct salvo_tcp_target target = {.address = salvo_ip4_address(10, 0, 0, 2), .port = 9876};
+    uint64_t conn;
+    assert_int_equal(salvo_tcp_open(m.tcp, &target, 1000, &conn), SALVO_TCP_OPEN_NO_PORT);
+    free(m.memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_preferred_port_is_taken_while_there_is_one),
         cmocka_unit_test(the_hash_is_siphash_2_4),
         cmocka_unit_test(initial_numbers_are_a_clock_and_a_secret),
         cmocka_unit_test(timestamps_begin_at_a_place_of_their_own),
