@@ -163,7 +163,8 @@ static struct salvo_tcp_config lane_tcp(struct salvo_nets *nets, uint32_t lane_i
     salvo_assert(lane_index < SALVO_NETS_LANES_MAX);
     if (nets->share == NULL)
         return tcp;
-    *lane = (struct salvo_nets_lane){nets, lane_index};
+    lane->nets = nets;
+    lane->index = lane_index;
     tcp.port_accepts = lane_accepts;
     tcp.port_accepts_arg = lane;
     if (salvo_dpdk_port_steers(nets->port) && lane_index < salvo_dpdk_port_pairs(nets->port))
@@ -226,6 +227,17 @@ int salvo_nets_start(struct salvo_nets *nets, const struct salvo_config *config,
     }
     key_draw(nets->tcp.key, sizeof(nets->tcp.key));
     return 0;
+}
+
+uint32_t salvo_nets_take_memory(struct salvo_nets *nets, size_t size)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; nets->port != NULL && i < nets->config->lanes; i++) {
+        nets->lanes[i].memory = salvo_dpdk_port_memory(nets->port, i, size);
+        count += nets->lanes[i].memory != NULL;
+    }
+    return count;
 }
 
 int salvo_nets_open(struct salvo_nets *nets, uint32_t lane_index, const struct salvo_net_conf *conf,

@@ -12,10 +12,11 @@
 
 struct salvo_nets;
 
-/* What a lane asks of a local port. */
 struct salvo_nets_lane {
+    /* What it asks of a local port. */
     const struct salvo_nets *nets;
     uint32_t index;
+    uint8_t *memory; /* for its chunks; NULL: the arena's */
 };
 
 struct salvo_nets {
@@ -37,6 +38,10 @@ int salvo_nets_tcp_config(const struct salvo_config *config, struct salvo_tcp_co
 int salvo_nets_start(struct salvo_nets *nets, const struct salvo_config *config,
                      struct salvo_clock *clock, struct salvo_log *log, char *errbuf,
                      size_t errbuf_size);
+
+/* Takes memory for chunks that the device can send from where they lie, for each lane that can have
+ * it (lanes[].memory). Returns for how many. */
+uint32_t salvo_nets_take_memory(struct salvo_nets *nets, size_t size);
 
 /* The net of a lane, or of control (UINT32_MAX), as salvo_net_open. */
 int salvo_nets_open(struct salvo_nets *nets, uint32_t lane_index, const struct salvo_net_conf *conf,

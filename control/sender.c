@@ -254,12 +254,14 @@ static int sender_lane_start(struct salvo_sender *sender, uint32_t index, uint64
     struct salvo_plan *plan = &sender->plan;
     struct salvo_lane_conf conf = plan->lane;
     struct salvo_net_conf net_conf = plan->net;
-    uint8_t *chunks = salvo_arena_take(&sender->arena, plan->chunks_memory, 4096);
+    uint8_t *chunks = sender->nets.lanes[index].memory;
     struct salvo_lane *lane = SALVO_ARENA_TAKE(&sender->arena, struct salvo_lane, 1);
     const char *note = NULL;
     char what[64];
     int r;
 
+    if (chunks == NULL)
+        chunks = salvo_arena_take(&sender->arena, plan->chunks_memory, 4096);
     net_conf.clock = sender->clock;
     net_conf.send_memory = chunks;
     net_conf.send_memory_size = plan->chunks_memory;
@@ -399,6 +401,7 @@ static int sender_take(struct salvo_sender *sender, uint64_t seed, char *errbuf,
 {
     struct salvo_net_conf control_net;
     const char *note = NULL;
+    size_t size;
     int r = 0;
 
     /* First: packets may need huge pages, the arena can do without. */
@@ -407,7 +410,10 @@ static int sender_take(struct salvo_sender *sender, uint64_t seed, char *errbuf,
                              errbuf_size);
     if (r)
         return r;
-    r = salvo_arena_init(&sender->arena, sender->plan.arena_size, sender->config.huge_pages);
+    size = sender->plan.arena_size -
+           salvo_nets_take_memory(&sender->nets, sender->plan.chunks_memory) *
+               salvo_arena_cost(sender->plan.chunks_memory, SALVO_MIB(2));
+    r = salvo_arena_init(&sender->arena, size, sender->config.huge_pages);
     if (r)
         return sender_error(errbuf, errbuf_size, r,
                             "memory (salvo check prints how much; lower messages_out_max, "

@@ -266,7 +266,7 @@ static const char *port_arguments(const struct salvo_dpdk_port *port, char *buff
 static int port_probe(struct salvo_dpdk_port *port, char *ret_error, size_t error_size)
 {
     char arguments[512];
-    bool pci = device_is_pci(port->conf.device);
+    bool pci = port->pci;
     int r = 0;
 
     if (device_needs_huge_pages(port->conf.device) && !rte_eal_has_hugepages()) {
@@ -313,7 +313,7 @@ static uint32_t port_mtu(const struct salvo_dpdk_port *port)
 static int port_configure(struct salvo_dpdk_port *port, char *ret_error, size_t error_size)
 {
     struct rte_eth_conf conf = {0};
-    uint64_t wanted = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+    uint64_t sums = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
     uint16_t queues;
     int r = rte_eth_dev_info_get(port->id, &port->info);
 
@@ -327,8 +327,9 @@ static int port_configure(struct salvo_dpdk_port *port, char *ret_error, size_t 
                           error_size);
     port->pairs = queues;
     dpdk_steer_configure(port, &conf);
-    if ((port->info.tx_offload_capa & wanted) == wanted)
-        conf.txmode.offloads = wanted;
+    /* net_virtio leaves the IPv4 header's sum to us, who have it anyway. */
+    if (port->info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
+        conf.txmode.offloads = sums & port->info.tx_offload_capa;
     conf.rxmode.offloads =
         (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM) & port->info.rx_offload_capa;
     conf.rxmode.mtu = port_mtu(port);
@@ -340,6 +341,8 @@ static int port_configure(struct salvo_dpdk_port *port, char *ret_error, size_t 
         return salvo_raise(-EINVAL);
     }
     port->transmit_offloads = conf.txmode.offloads;
+    dpdk_attach_choose(port);
+    conf.txmode.offloads = port->transmit_offloads;
     r = rte_eth_dev_configure(port->id, queues, queues, &conf);
     if (r != 0)
         return port_error(port, r, "does not take this configuration",
@@ -370,9 +373,14 @@ static int queue_pool(struct dpdk_queue *queue, uint16_t index, uint16_t receive
 
     snprintf(name, sizeof(name), "salvo-%u-%u", port->id, index);
     queue->pool = rte_pktmbuf_pool_create_by_ops(
-        name, receive_count + transmit_count + DPDK_OUT_MAX + spare, 0, 0, (uint16_t)room,
-        socket < 0 ? SOCKET_ID_ANY : socket, "stack");
-    return queue->pool == NULL ? salvo_raise(-ENOMEM) : 0;
+        name, receive_count + transmit_count + DPDK_OUT_MAX + spare + dpdk_attach_buffers(port), 0,
+        0, (uint16_t)room, socket < 0 ? SOCKET_ID_ANY : socket, "stack");
+    if (queue->pool == NULL)
+        return salvo_raise(-ENOMEM);
+    queue->attached = calloc(DPDK_ATTACHED_MAX, sizeof(*queue->attached));
+    if (queue->attached == NULL)
+        return salvo_raise(-ENOMEM);
+    return salvo_trace(dpdk_attach_open(queue, socket));
 }
 
 static int port_wake_fds(struct salvo_dpdk_port *port)
@@ -400,12 +408,16 @@ static int port_queues(struct salvo_dpdk_port *port, char *ret_error, size_t err
         struct dpdk_queue *queue = &port->queues[i];
 
         queue->port = port;
+        queue->index = i;
         r = queue_pool(queue, i, receive_count, transmit_count);
         if (r != 0)
             return port_error(port, r, "no memory for its packets",
                               "raise dpdk_memory_mb, or the number of huge pages", ret_error,
                               error_size);
         transmit.offloads = port->transmit_offloads;
+        /* net_virtio lets go of packets when so few descriptors are free: as soon as it can. */
+        if (strncmp(port->name, "net_virtio", 10) == 0)
+            transmit.tx_free_thresh = (uint16_t)(transmit_count - 4);
         r = rte_eth_rx_queue_setup(port->id, i, receive_count, (unsigned)socket, NULL, queue->pool);
         if (r == 0)
             r = rte_eth_tx_queue_setup(port->id, i, transmit_count, (unsigned)socket, &transmit);
@@ -421,7 +433,9 @@ static int port_queues(struct salvo_dpdk_port *port, char *ret_error, size_t err
 static int port_start(struct salvo_dpdk_port *port, char *ret_error, size_t error_size)
 {
     struct salvo_device_caps caps = {.mtu = port->conf.mtu,
-                                     .checksum = port->transmit_offloads != 0};
+                                     .checksum = port->transmit_offloads != 0,
+                                     .references = port->references,
+                                     .tso_max = port->tso_max};
     struct rte_ether_addr mac;
     int r = rte_eth_dev_start(port->id);
 
@@ -438,7 +452,7 @@ static int port_start(struct salvo_dpdk_port *port, char *ret_error, size_t erro
         return salvo_trace(r);
     memcpy(caps.mac, mac.addr_bytes, sizeof(caps.mac));
     for (uint16_t i = 0; i < port->conf.queues; i++)
-        dpdk_queue_init(&port->queues[i], port, i, &caps);
+        dpdk_queue_init(&port->queues[i], port, &caps);
     return 0;
 }
 
@@ -452,6 +466,7 @@ int salvo_dpdk_port_open(const struct salvo_dpdk_conf *conf, struct salvo_dpdk_p
     if (port == NULL)
         return salvo_raise(-ENOMEM);
     port->conf = *conf;
+    port->pci = device_is_pci(conf->device);
     snprintf(port->name, sizeof(port->name), "%.*s", (int)strcspn(conf->device, ","), conf->device);
     port->queues = calloc(conf->queues, sizeof(*port->queues));
     for (uint32_t i = 0; port->queues != NULL && i < conf->queues; i++)
@@ -485,6 +500,7 @@ struct salvo_device *salvo_dpdk_port_device(struct salvo_dpdk_port *port, uint32
     salvo_assert(queue < port->conf.queues);
     salvo_assert(!port->queues[queue].open);
     port->queues[queue].open = true;
+    port->queues[queue].attached_base = port->queues[queue].attached_tail;
     return (struct salvo_device *)&port->queues[queue];
 }
 
@@ -503,7 +519,9 @@ void salvo_dpdk_port_close(struct salvo_dpdk_port *port)
         struct dpdk_queue *queue = &port->queues[i];
 
         salvo_assert(!queue->open); /* its lane's net closes it */
+        dpdk_attach_close(queue);
         rte_mempool_free(queue->pool);
+        free(queue->attached);
         if (queue->wake_fd >= 0)
             close(queue->wake_fd);
     }

@@ -41,6 +41,10 @@ bool salvo_dpdk_port_prefers(const struct salvo_dpdk_port *port, uint32_t queue,
                              const struct salvo_ip_address *remote, uint16_t remote_port,
                              const struct salvo_ip_address *local, uint16_t local_port);
 
+/* Zeroed memory that packets of this queue may refer to, or NULL: the device takes no references,
+ * there are no huge pages or not enough. The port's, until it is closed; once for each queue. */
+void *salvo_dpdk_port_memory(struct salvo_dpdk_port *port, uint32_t queue, size_t size);
+
 /* The device of a queue; the port keeps the memory. Of queues from salvo_dpdk_port_pairs() on only
  * nap(), wake() and close() are there. */
 struct salvo_device *salvo_dpdk_port_device(struct salvo_dpdk_port *port, uint32_t queue);

@@ -33,6 +33,11 @@ bool salvo_dpdk_port_prefers(const struct salvo_dpdk_port *port, uint32_t queue,
     salvo_unreachable();
 }
 
+void *salvo_dpdk_port_memory(struct salvo_dpdk_port *port, uint32_t queue, size_t size)
+{
+    salvo_unreachable();
+}
+
 struct salvo_device *salvo_dpdk_port_device(struct salvo_dpdk_port *port, uint32_t queue)
 {
     salvo_unreachable();

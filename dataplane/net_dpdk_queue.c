@@ -85,7 +85,10 @@ static unsigned queue_room(struct salvo_device *device)
     unsigned room = DPDK_OUT_MAX - queue->out_head - queue->out_count;
     unsigned free = rte_mempool_avail_count(queue->pool);
 
-    return SALVO_MIN(room, free - SALVO_MIN(free, DPDK_RECEIVE_MAX)); /* receiving goes on */
+    free -= SALVO_MIN(free, DPDK_RECEIVE_MAX); /* receiving goes on */
+    if (queue->head.caps.references)
+        free = dpdk_attach_room(queue, free);
+    return SALVO_MIN(room, free);
 }
 
 static uint8_t *queue_claim(struct salvo_device *device, uint32_t size)
@@ -102,7 +105,8 @@ static uint8_t *queue_claim(struct salvo_device *device, uint32_t size)
 
 /* What the device is to fill in. Its own rules for the pseudo header's sum are DPDK's, not ours:
  * with segmentation the length is left out of it. */
-static void mbuf_offload(struct rte_mbuf *m, const struct salvo_tcp_packet *packet)
+static void mbuf_offload(const struct salvo_dpdk_port *port, struct rte_mbuf *m,
+                         const struct salvo_tcp_packet *packet)
 {
     uint8_t *ip = rte_pktmbuf_mtod_offset(m, uint8_t *, SALVO_ETHERNET_SIZE);
     struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)(void *)(ip + packet->ip_size);
@@ -118,8 +122,11 @@ static void mbuf_offload(struct rte_mbuf *m, const struct salvo_tcp_packet *pack
     if (packet->ip_size == SALVO_IP4_SIZE) {
         struct rte_ipv4_hdr *ip4 = (struct rte_ipv4_hdr *)(void *)ip;
 
-        m->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
-        ip4->hdr_checksum = 0;
+        m->ol_flags |= RTE_MBUF_F_TX_IPV4;
+        if (port->transmit_offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) {
+            m->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+            ip4->hdr_checksum = 0;
+        }
         tcp->cksum = rte_ipv4_phdr_cksum(ip4, m->ol_flags);
     } else {
         m->ol_flags |= RTE_MBUF_F_TX_IPV6;
@@ -142,8 +149,22 @@ static void queue_commit(struct salvo_device *device, const struct salvo_tcp_pac
 
     queue->claimed = NULL;
     if (queue->head.caps.checksum && packet->ip_size != 0)
-        mbuf_offload(m, packet);
+        mbuf_offload(queue->port, m, packet);
     out_put(queue, m);
+}
+
+static void queue_attach(struct salvo_device *device, const struct salvo_tcp_packet *packet)
+{
+    struct dpdk_queue *queue = queue_of(device);
+    struct rte_mbuf *m = dpdk_attach_build(queue, packet);
+
+    mbuf_offload(queue->port, m, packet);
+    out_put(queue, m);
+}
+
+static uint64_t queue_completed(struct salvo_device *device)
+{
+    return dpdk_attach_completed(queue_of(device));
 }
 
 static void queue_flush(struct salvo_device *device)
@@ -206,6 +227,8 @@ static const struct salvo_device_ops queue_ops = {
     .room = queue_room,
     .claim = queue_claim,
     .commit = queue_commit,
+    .attach = queue_attach,
+    .completed = queue_completed,
     .flush = queue_flush,
     .link_up = queue_link_up,
     .nap = queue_nap,
@@ -213,11 +236,10 @@ static const struct salvo_device_ops queue_ops = {
     .close = queue_close,
 };
 
-void dpdk_queue_init(struct dpdk_queue *queue, struct salvo_dpdk_port *port, uint16_t index,
+void dpdk_queue_init(struct dpdk_queue *queue, struct salvo_dpdk_port *port,
                      const struct salvo_device_caps *caps)
 {
     queue->head =
         (struct salvo_device_head){.magic = SALVO_DEVICE_MAGIC, .ops = &queue_ops, .caps = *caps};
     queue->port = port;
-    queue->index = index;
 }

@@ -52,7 +52,7 @@ RULES = (
     Rule(LANE, SOCKETS + "|" + FILES, "a lane reaches the network by its backend's table",
          but=("dataplane/submitter.c",)),  # its eventfd
     Rule(EVERYWHERE, r"rte_\w+", "DPDK is called in net_dpdk*.c alone",
-         but=("dataplane/net_dpdk*.c",)),
+         but=("dataplane/net_dpdk*.c", "tests/dpdk/*.c")),
     Rule(EVERYWHERE, r"io_uring_\w+", "io_uring is called in net_uring*.c alone",
          but=("dataplane/net_uring*.c", "dataplane/net_uring*.h", "cmd/check_host.c",
               "tests/unit/dataplane_net*.c")),
