@@ -2,7 +2,7 @@
 
     bench/run                          everything, under ten minutes; needs root for namespaces
     bench/run --quick                  a minute of it: does it work, not how fast is it
-    bench/run --only micro,veth        of: micro veth java idle
+    bench/run --only micro,veth        of: micro veth dpdk idle java
     bench/run --out DIR                report.txt, .json and .md; default build-bench/bench/report
     bench/run --build DIR              that release tree, in place of one of its own
 
@@ -19,10 +19,11 @@ HERE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(HERE))
 
 # pylint: disable=wrong-import-position
-from suite import idle, java, micro, programs, report, veth  # noqa: E402
+from suite import dpdk, idle, java, micro, programs, report, veth  # noqa: E402
 
 # In the order in which they run: what needs quiet comes before what leaves a warm machine.
-SECTIONS = {"micro": micro.run, "veth": veth.run, "idle": idle.run, "java": java.run}
+SECTIONS = {"micro": micro.run, "veth": veth.run, "dpdk": dpdk.run, "idle": idle.run,
+            "java": java.run}
 
 
 class Plan:

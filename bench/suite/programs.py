@@ -59,7 +59,7 @@ def load(plan, nameserver, *options, namespace=None, cpu=None, limit_s=LIMIT_S):
         path = Path(folder) / "load.json"
         run(command([plan.build / "salvo", "load", "--nameserver", nameserver, "--json", path,
                      *options], namespace, cpu), limit_s=limit_s, good=(0, 2))
-        if not path.exists():
+        if not path.exists() or path.stat().st_size == 0:
             raise Failed(f"salvo load {' '.join(map(str, options))}: no report")
         return json.loads(path.read_text())
 

@@ -43,6 +43,13 @@ ROWS = {
         "uring beside epoll, unbatched 128 B",
         "null backend, unbatched 128 B",
     ],
+    "dpdk": [
+        "unbatched 1 KB, uring",
+        "unbatched 1 KB, epoll",
+        "unbatched 1 KB, uring, segments of a wire",
+        "unbatched 1 KB, dpdk, net_af_packet",
+        "unbatched 1 KB, dpdk, net_af_xdp",
+    ],
     "idle": ["CPU per lane, whole process counted"],
     "java": [
         "Java sync",
