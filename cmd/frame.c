@@ -3,6 +3,8 @@
 #include "cmd/cmd.h"
 #include "cmd/options.h"
 
+#include "base/bytes.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -32,7 +34,9 @@ static const struct cmd_usage frame_usage = {
     .positional_offset = offsetof(struct frame_values, file),
     .options = frame_options,
     .options_count = SALVO_ARRAY_LENGTH(frame_options),
-    .notes = "Exit code: 0, or 1 when something makes no sense; the message says where.\n\n"
+    .notes = "What begins in the middle of a connection, or misses pieces of it, is\n"
+             "read from the next frame on.\n\n"
+             "Exit code: 0, or 1 when something makes no sense; the message says where.\n\n"
              "  tcpdump -s 0 -w - port 10911 | salvo frame -\n"
              "  salvo frame tests/golden/send-v2-5.3.3-binary.hex\n",
 };
@@ -40,103 +44,181 @@ static const struct cmd_usage frame_usage = {
 struct frame_run {
     struct frame_values values;
     uint64_t frames;
-    uint8_t *scratch; /* SALVO_FRAME_SIZE_MAX bytes */
-    char error[FRAME_ERROR_MAX];
+    uint8_t *scratch;            /* SALVO_FRAME_SIZE_MAX bytes */
+    char error[FRAME_ERROR_MAX]; /* the first */
+    uint64_t errors;
     uint64_t flows_passed_over;
 };
 
-/* Prints the whole frames at the front of `bytes`. Returns how many bytes they have; *ret_r is 0
- * when what follows is the beginning of a frame (or nothing), else -EBADMSG with run->error. */
+/* A header that is larger is not looked for: none has so many properties. */
+#define FRAME_FIND_HEADER_MAX SALVO_KIB(256)
+
+/* Keeps the first error; reading goes on. */
+static void frame_note(struct frame_run *run, const char *where, const char *what)
+{
+    if (run->errors++ == 0)
+        snprintf(run->error, FRAME_ERROR_MAX, "%s: %s", where, what);
+}
+
+/* Where the first frame begins whose header makes sense. When there is none: size, or the first
+ * place whose header has not come wholly. */
+static size_t frame_find(struct frame_run *run, const uint8_t *bytes, size_t size, bool *ret_found)
+{
+    size_t first = size;
+
+    *ret_found = false;
+    for (size_t at = 0; at < size; at++) {
+        struct salvo_header header;
+        struct salvo_frame frame;
+        size_t left = size - at, header_size;
+        const char *why;
+
+        if (left < SALVO_FRAME_PREFIX_SIZE)
+            return SALVO_MIN(first, at);
+        if (salvo_frame_parse(bytes + at, left, SALVO_FRAME_SIZE_MAX, &frame, &why) ==
+            SALVO_FRAME_BAD)
+            continue;
+        header_size = salvo_load_be32(bytes + at + 4) & 0xffffff;
+        if (header_size > FRAME_FIND_HEADER_MAX)
+            continue;
+        if (header_size > left - SALVO_FRAME_PREFIX_SIZE) {
+            first = SALVO_MIN(first, at);
+            continue;
+        }
+        if (salvo_header_read(&header, (enum salvo_header_form)bytes[at + 4],
+                              bytes + at + SALVO_FRAME_PREFIX_SIZE, header_size, run->scratch,
+                              SALVO_FRAME_SIZE_MAX) == 0) {
+            *ret_found = true;
+            return at;
+        }
+    }
+    return first;
+}
+
+/* Prints the whole frames at the front of `bytes`. Returns how many bytes they have; *ret_why is
+ * NULL when what follows is the beginning of a frame (or nothing), else why it is none. */
 static size_t frame_take(struct frame_run *run, const uint8_t *bytes, size_t size, const char *flow,
-                         uint64_t offset, int *ret_r)
+                         uint64_t offset, const char **ret_why)
 {
     struct frame_print print = {.to = stdout, .full = run->values.full};
-    char where[FRAME_NAME_MAX + 40];
-    const char *why = NULL;
+    char where[FRAME_NAME_MAX + 40], error[FRAME_ERROR_MAX];
     size_t at = 0;
-    int r = 0;
 
     print.where = where;
-    while (at < size && r == 0) {
+    *ret_why = NULL;
+    while (at < size) {
         struct salvo_frame frame;
+        int r = salvo_frame_parse(bytes + at, size - at, SALVO_FRAME_SIZE_MAX, &frame, ret_why);
 
+        if (r != 0) {
+            if (r == SALVO_FRAME_MORE)
+                *ret_why = NULL;
+            break;
+        }
         snprintf(where, sizeof(where), "%s%soffset %" PRIu64, flow, flow[0] != '\0' ? ", " : "",
                  offset + at);
-        r = salvo_frame_parse(bytes + at, size - at, SALVO_FRAME_SIZE_MAX, &frame, &why);
-        if (r == SALVO_FRAME_MORE) {
-            r = 0;
-            break;
-        }
-        if (r == SALVO_FRAME_BAD) {
-            snprintf(run->error, FRAME_ERROR_MAX, "%s: %s", where, why);
-            r = -EBADMSG;
-            break;
-        }
         print.number = ++run->frames;
-        r = frame_print(&print, &frame, run->scratch, run->error);
+        if (frame_print(&print, &frame, run->scratch, error) && run->errors++ == 0)
+            memcpy(run->error, error, sizeof(error));
         at += frame.size;
     }
-    *ret_r = r;
     return at;
 }
 
-/* Bytes of one connection, from their beginning. */
-static int frame_stream(struct frame_run *run, const struct cmd_input *input)
+static void frame_passed_over(uint64_t size, const char *flow, uint64_t offset)
 {
-    size_t at;
-    int r;
+    fprintf(stderr, "salvo frame: %s%s%" PRIu64 " bytes passed over at offset %" PRIu64 "\n", flow,
+            flow[0] != '\0' ? ": " : "", size, offset);
+}
 
-    at = frame_take(run, input->bytes, input->size, "", 0, &r);
-    if (r == 0 && at < input->size) {
-        snprintf(run->error, FRAME_ERROR_MAX,
-                 "offset %zu: the frame is cut short; %zu bytes of it are there", at,
+/* Bytes of one connection. They may begin in the middle of it. */
+static void frame_stream(struct frame_run *run, const struct cmd_input *input)
+{
+    bool found;
+    size_t at = frame_find(run, input->bytes, input->size, &found);
+
+    if (!found)
+        at = 0; /* so that it is said why */
+    else if (at > 0)
+        frame_passed_over(at, "", 0);
+    while (at < input->size) {
+        char where[40], cut[64];
+        const char *why;
+        size_t next;
+
+        at += frame_take(run, input->bytes + at, input->size - at, "", at, &why);
+        if (at == input->size)
+            break;
+        next = at + 1 + frame_find(run, input->bytes + at + 1, input->size - at - 1, &found);
+        snprintf(where, sizeof(where), "offset %zu", at);
+        snprintf(cut, sizeof(cut), "the frame is cut short; %zu bytes of it are there",
                  input->size - at);
-        r = -EBADMSG;
+        frame_note(run, where, why != NULL ? why : cut);
+        if (!found)
+            return;
+        frame_passed_over(next - at, "", at);
+        at = next;
     }
-    if (r == 0 && run->frames == 0) {
-        snprintf(run->error, FRAME_ERROR_MAX, "there is no frame in it");
-        r = -EBADMSG;
-    }
-    return r;
+    if (run->frames == 0)
+        frame_note(run, "offset 0", "there is no frame in it");
+}
+
+/* Looks for the next frame where none is known to begin. True when it was found. */
+static bool frame_resume(struct frame_run *run, struct frame_flow *flow)
+{
+    bool found;
+    size_t size = frame_find(run, flow->bytes, flow->size, &found);
+
+    flow->skipped += size;
+    frame_flow_take(flow, size);
+    if (!found)
+        return false;
+    if (flow->skipped > 0)
+        frame_passed_over(flow->skipped, flow->name, flow->taken - flow->skipped);
+    flow->skipped = 0;
+    flow->lost = false;
+    return true;
 }
 
 /* A flow has grown. One that never held a frame speaks something else and is passed over. */
 static int frame_flow(void *arg, struct frame_flow *flow)
 {
     struct frame_run *run = arg;
-    uint64_t frames = run->frames;
-    size_t taken;
-    int r;
 
-    if (flow->passed_over) {
-        frame_flow_take(flow, flow->size);
-        return 0;
-    }
-    taken = frame_take(run, flow->bytes, flow->size, flow->name, flow->taken, &r);
-    flow->frames += run->frames - frames;
-    frame_flow_take(flow, taken);
-    if (r == -EBADMSG && flow->frames == 0) {
-        flow->passed_over = true;
-        run->flows_passed_over++;
-        return 0;
-    }
-    return r;
-}
+    while (flow->size > 0 && !flow->passed_over && (!flow->lost || frame_resume(run, flow))) {
+        char where[FRAME_NAME_MAX + 40];
+        uint64_t frames = run->frames;
+        const char *why;
 
-/* What was left over when the capture ended. */
-static int frame_flows_end(struct frame_run *run, const struct frame_pcap *pcap)
-{
-    for (unsigned i = 0; i < pcap->flows_count; i++) {
-        const struct frame_flow *flow = pcap->flows[i];
-
-        if (flow->broken != NULL && flow->frames > 0) {
-            snprintf(run->error, FRAME_ERROR_MAX,
-                     "%s, offset %" PRIu64 ": %s, at byte %" PRIu64 " of the file", flow->name,
-                     flow->taken, flow->broken, flow->broken_at);
-            return -EBADMSG;
+        frame_flow_take(flow,
+                        frame_take(run, flow->bytes, flow->size, flow->name, flow->taken, &why));
+        flow->frames += run->frames - frames;
+        if (why == NULL)
+            return 0;
+        if (flow->frames == 0) {
+            flow->passed_over = true;
+            run->flows_passed_over++;
+        } else {
+            snprintf(where, sizeof(where), "%s, offset %" PRIu64, flow->name, flow->taken);
+            frame_note(run, where, why);
+            flow->skipped++;
+            frame_flow_take(flow, 1);
+            flow->lost = true;
         }
     }
+    if (flow->passed_over)
+        frame_flow_take(flow, flow->size);
     return 0;
+}
+
+/* Bytes that the capture does not have, of flows that speak RocketMQ. */
+static uint64_t frame_missing(const struct frame_pcap *pcap)
+{
+    uint64_t missing = 0;
+
+    for (unsigned i = 0; i < pcap->flows_count; i++)
+        missing += pcap->flows[i]->frames > 0 ? pcap->flows[i]->missing : 0;
+    return missing;
 }
 
 static int frame_capture(struct frame_run *run, const struct cmd_input *input)
@@ -145,9 +227,15 @@ static int frame_capture(struct frame_run *run, const struct cmd_input *input)
     int r = -ENOMEM;
 
     if (pcap != NULL) {
+        uint64_t missing;
+
         r = frame_pcap_read(pcap, input, frame_flow, run, run->error);
-        if (r == 0)
-            r = frame_flows_end(run, pcap);
+        missing = frame_missing(pcap);
+        if (missing > 0)
+            fprintf(stderr,
+                    "salvo frame: %" PRIu64
+                    " bytes are missing in the capture (capture all of them with tcpdump -s 0)\n",
+                    missing);
         fprintf(stderr,
                 "salvo frame: %" PRIu64 " packets, %u flows, %" PRIu64
                 " frames; passed over: %" PRIu64 " flows without RocketMQ, %" PRIu64
@@ -165,11 +253,18 @@ static int frame_run(struct frame_run *run, struct cmd_input *input)
     if (run->values.hex || (!frame_pcap_likely(input) && frame_hex_likely(input))) {
         int r = frame_hex_decode(input, run->error);
 
-        return r ? r : frame_stream(run, input);
+        if (r)
+            return r;
+        frame_stream(run, input);
+    } else if (frame_pcap_likely(input)) {
+        int r = frame_capture(run, input);
+
+        if (r)
+            return r;
+    } else {
+        frame_stream(run, input);
     }
-    if (frame_pcap_likely(input))
-        return frame_capture(run, input);
-    return frame_stream(run, input);
+    return run->errors > 0 ? -EBADMSG : 0;
 }
 
 int cmd_frame(int argc, char **argv)

@@ -36,10 +36,10 @@ const char *frame_send_field_name(struct salvo_text key);
  * order within each flow. */
 struct frame_flow {
     char name[FRAME_NAME_MAX]; /* "10.0.0.1:999 > 10.0.0.2:10911" */
-    const char *broken;        /* why the stream goes no further; NULL: it does */
-    uint64_t broken_at;        /* offset in the capture file */
     uint64_t taken;            /* offset in the stream of the first byte of `bytes` */
-    uint8_t *bytes;            /* in order, not yet taken */
+    uint64_t missing;          /* bytes of the stream that the capture does not have */
+    bool lost;      /* where a frame begins is not known: at its start, or behind missing bytes */
+    uint8_t *bytes; /* in order, not yet taken */
     size_t size;
 
     /* frame_flow.c only */
@@ -56,6 +56,7 @@ struct frame_flow {
 
     /* frame.c only */
     bool passed_over; /* does not speak RocketMQ */
+    uint64_t skipped; /* bytes since the last frame, while it is lost */
     uint64_t frames;
 };
 
@@ -70,7 +71,7 @@ struct frame_pcap {
 };
 
 bool frame_pcap_likely(const struct cmd_input *input);
-/* Calls each after every packet that brought a flow forward; each takes what it can from
+/* Calls each after everything that brought a flow forward; each takes what it can from
  * flow->bytes with frame_flow_take. 0; -EBADMSG with the file offset in ret_error; -ENOMEM; or what
  * `each` returned. */
 typedef int frame_pcap_fn(void *arg, struct frame_flow *flow);

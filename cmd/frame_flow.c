@@ -1,5 +1,7 @@
 /* TCP streams: segments in order within each direction of a connection. A segment that lies behind
- * a gap waits, with a limited number of others, until the gap is filled. */
+ * a gap waits, with a limited number of others, until the gap is filled or it is clear that it
+ * never will be: then the stream goes on behind it, and whoever reads it has to find its place
+ * again. */
 #include "base/bytes.h"
 #include "cmd/frame_pcap.h"
 
@@ -7,9 +9,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* More than a whole frame: what is not taken by then never will be. */
-#define FLOW_STREAM_MAX (2 * (size_t)SALVO_FRAME_SIZE_MAX)
 
 static void flow_name(struct frame_flow *flow)
 {
@@ -60,14 +59,6 @@ static int flow_append(struct frame_flow *flow, const uint8_t *bytes, size_t siz
     return 0;
 }
 
-static void flow_break(struct frame_flow *flow, uint64_t at, const char *why)
-{
-    if (flow->broken == NULL) {
-        flow->broken = why;
-        flow->broken_at = at;
-    }
-}
-
 /* A segment that does not lie before a gap: what is new of it. 0, -ENOMEM. */
 static int flow_extend(struct frame_flow *flow, const uint8_t *bytes, uint32_t size,
                        uint32_t sequence)
@@ -105,42 +96,62 @@ static int flow_fill(struct frame_flow *flow)
     return 0;
 }
 
-/* A segment behind a gap waits. */
-static void flow_wait(struct frame_flow *flow, const struct pcap_segment *segment, uint64_t at)
+/* Goes on with the first segment behind the gap; the beginning of a frame before it is of no use.
+ */
+static int flow_jump(struct frame_flow *flow)
 {
-    unsigned n = flow->pending_count;
+    uint32_t gap = UINT32_MAX;
 
-    if (n == SALVO_ARRAY_LENGTH(flow->pending)) {
-        flow_break(flow, at, "bytes of it are missing in the capture");
-        return;
-    }
+    for (unsigned i = 0; i < flow->pending_count; i++)
+        gap = SALVO_MIN(gap, flow->pending[i].sequence - flow->sequence_next);
+    flow->sequence_next += gap;
+    flow->missing += gap;
+    flow->lost = true;
+    frame_flow_take(flow, flow->size);
+    flow->taken += gap;
+    return flow_fill(flow);
+}
+
+static void flow_wait(struct frame_flow *flow, const struct pcap_segment *segment)
+{
+    unsigned n = flow->pending_count++;
+
     flow->pending[n].bytes = segment->bytes;
     flow->pending[n].size = segment->size;
     flow->pending[n].sequence = segment->sequence;
-    flow->pending_count++;
 }
 
-int frame_flow_add(struct frame_flow *flow, const struct pcap_segment *segment, uint64_t at)
+int frame_flow_add(struct frame_flow *flow, const struct pcap_segment *segment)
 {
-    int r;
+    int r = 0;
 
     if (segment->syn || !flow->sequence_known) {
         flow->sequence_known = true;
+        flow->lost = !segment->syn;
         flow->sequence_next = segment->sequence + (segment->syn ? 1 : 0);
     }
-    if (segment->size == 0 || flow->broken != NULL || flow->passed_over)
+    if (segment->size == 0 || flow->passed_over)
         return 0;
     if (flow_behind_gap(flow, segment->sequence)) {
-        flow_wait(flow, segment, at);
-        return 0;
+        flow_wait(flow, segment);
+        if (flow->pending_count < SALVO_ARRAY_LENGTH(flow->pending))
+            return 0;
+        r = flow_jump(flow);
+        return r ? r : 1;
     }
     r = flow_extend(flow, segment->bytes, segment->size, segment->sequence);
     if (r == 0)
         r = flow_fill(flow);
-    if (segment->cut)
-        flow_break(flow, at, "a packet was cut by the snap length (capture with tcpdump -s 0)");
-    if (flow->size > FLOW_STREAM_MAX)
-        flow_break(flow, at, "it makes no sense any more");
+    return r ? r : 1;
+}
+
+int frame_flow_end(struct frame_flow *flow)
+{
+    int r;
+
+    if (flow->pending_count == 0 || flow->passed_over)
+        return 0;
+    r = flow_jump(flow);
     return r ? r : 1;
 }
 

@@ -32,7 +32,6 @@ static bool packet_tcp(struct salvo_reader *r, uint32_t wire_left, struct pcap_s
     segment->syn = p[13] & 0x02;
     segment->bytes = r->at;
     segment->size = (uint32_t)SALVO_MIN(salvo_reader_left(r), (size_t)(wire_left - header_size));
-    segment->cut = segment->size < wire_left - header_size;
     return true;
 }
 

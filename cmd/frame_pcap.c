@@ -57,7 +57,7 @@ static int pcap_packet(struct pcap_reader *reader, uint32_t link, const uint8_t 
         reader->pcap->flows_dropped++;
         return 0;
     }
-    r = frame_flow_add(flow, &segment, pcap_offset(reader, bytes));
+    r = frame_flow_add(flow, &segment);
     return r > 0 ? reader->each(reader->arg, flow) : r;
 }
 
@@ -177,6 +177,23 @@ bool frame_pcap_likely(const struct cmd_input *input)
     return pcap_magic(input, &little, &next);
 }
 
+/* What waits behind gaps that nothing filled. */
+static int pcap_flows_end(struct pcap_reader *reader)
+{
+    for (unsigned i = 0; i < reader->pcap->flows_count; i++) {
+        int r;
+
+        while ((r = frame_flow_end(reader->pcap->flows[i])) > 0) {
+            r = reader->each(reader->arg, reader->pcap->flows[i]);
+            if (r)
+                return r;
+        }
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
 int frame_pcap_read(struct frame_pcap *pcap, const struct cmd_input *input, frame_pcap_fn *each,
                     void *arg, char ret_error[FRAME_ERROR_MAX])
 {
@@ -184,10 +201,12 @@ int frame_pcap_read(struct frame_pcap *pcap, const struct cmd_input *input, fram
         .pcap = pcap, .input = input, .each = each, .arg = arg, .error = ret_error};
     struct salvo_reader r = salvo_reader_over(input->bytes, input->size);
     bool next;
+    int error;
 
     if (!pcap_magic(input, &reader.little, &next))
         return pcap_error(&reader, input->bytes, "not a capture file");
-    return next ? pcap_next_generation(&reader, &r) : pcap_classic(&reader, &r);
+    error = next ? pcap_next_generation(&reader, &r) : pcap_classic(&reader, &r);
+    return error ? error : pcap_flows_end(&reader);
 }
 
 void frame_pcap_deinit(struct frame_pcap *pcap)

@@ -10,7 +10,6 @@ struct pcap_segment {
     bool syn;
     const uint8_t *bytes;
     uint32_t size;
-    bool cut; /* the capture holds less than there was */
 };
 
 /* frame_packet.c: true when we know the link type; and when a packet of it is a TCP segment. */
@@ -20,5 +19,9 @@ bool frame_packet_read(uint32_t link, const uint8_t *bytes, uint32_t size,
 
 /* frame_flow.c: the flow of a segment, made when it is new. NULL: too many, or no memory. */
 struct frame_flow *frame_flow_find(struct frame_pcap *pcap, const struct pcap_segment *segment);
-/* Takes a segment, which lies at byte `at` of the capture. 1: the flow has moved on; 0; -ENOMEM. */
-int frame_flow_add(struct frame_flow *flow, const struct pcap_segment *segment, uint64_t at);
+/* Takes a segment. 1: the flow has moved on; 0; -ENOMEM. */
+int frame_flow_add(struct frame_flow *flow, const struct pcap_segment *segment);
+/* Nothing more comes: goes on behind the next gap. 1: the flow has moved on, call again; 0;
+ * -ENOMEM.
+ */
+int frame_flow_end(struct frame_flow *flow);
