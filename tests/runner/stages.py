@@ -169,7 +169,7 @@ STAGES = (
                 suites=("unit",), slower=10),
     meson_stage("alloc", "gcc, debug, a lane that allocates aborts", "build-alloc", "gcc",
                 ("--buildtype=debug", "-Dalloc_check=true"), slower=3),
-    script_stage("sim", "1,000 seeds of the whole sender in virtual time",
+    script_stage("sim", "1,000 seeds of the whole sender in virtual time, 200 over salvo's TCP",
                  ["tests/sim/run", "build-gcc"], needs="tests/sim/run", before=with_program),
     script_stage("dpdk", "DPDK and salvo's own TCP against this host's kernel, virtual devices",
                  ["tests/dpdk/run", "build-dpdk"], needs="tests/dpdk/run", before=with_dpdk,

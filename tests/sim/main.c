@@ -3,6 +3,7 @@
  *   sender_sim --seed N [--verbose]                 one seed; its event log
  *   sender_sim --seeds FROM-TO [--jobs N]           a range
  *   sender_sim --random SECONDS [--jobs N]          new seeds for so long
+ *   --tcp           the lanes' connections run over salvo's own TCP and a bad wire (path.c)
  *   --full-table    exit 1 when a cell of the table is empty
  *   --twice N       runs every N-th seed twice and compares the logs (default 10; 0: none)
  *   --stop-at N     ends after so many seeds that failed (default 10)
@@ -30,6 +31,7 @@ struct main_options {
     unsigned random_seconds;
     unsigned twice;
     unsigned stop_at;
+    bool tcp;
     bool verbose;
     bool full_table;
 };
@@ -51,8 +53,8 @@ static void main_say_failed(uint64_t seed, const char *why)
 {
     fprintf(
         stderr,
-        "seed %llu FAILED%s; replay it with: build/tests/sim/sender_sim --seed %llu --verbose\n",
-        (unsigned long long)seed, why, (unsigned long long)seed);
+        "seed %llu FAILED%s; replay it with: build/tests/sim/sender_sim --seed %llu%s --verbose\n",
+        (unsigned long long)seed, why, (unsigned long long)seed, main_options.tcp ? " --tcp" : "");
     atomic_fetch_add_explicit(&main_shared->failed, 1, memory_order_relaxed);
 }
 
@@ -65,13 +67,14 @@ static void main_run(uint64_t seed, unsigned job)
     bool good;
 
     alarm(MAIN_SEED_SECONDS);
-    good = sim_run(seed, main_options.verbose, &main_shared->tables[job], &hash, &messages);
+    good = sim_run(seed, main_options.tcp, main_options.verbose, &main_shared->tables[job], &hash,
+                   &messages);
     atomic_fetch_add_explicit(&main_shared->messages, messages, memory_order_relaxed);
     if (!good) {
         main_say_failed(seed, "");
     } else if (main_options.twice != 0 && seed % main_options.twice == 0 && !main_options.verbose) {
         alarm(MAIN_SEED_SECONDS);
-        good = sim_run(seed, false, &again, &hash_again, &messages);
+        good = sim_run(seed, main_options.tcp, false, &again, &hash_again, &messages);
         if (!good || hash != hash_again)
             main_say_failed(seed, ": two runs of it differ");
     }
@@ -180,7 +183,7 @@ static unsigned main_table(void)
 static int main_usage(void)
 {
     fprintf(stderr, "usage: sender_sim --seed N [--verbose] | --seeds FROM-TO | --random SECONDS\n"
-                    "       [--jobs N] [--full-table] [--twice N] [--stop-at N]\n");
+                    "       [--jobs N] [--tcp] [--full-table] [--twice N] [--stop-at N]\n");
     return 2;
 }
 
@@ -207,6 +210,10 @@ static int main_parse(int argc, char **argv)
 
         if (strcmp(name, "--verbose") == 0) {
             main_options.verbose = true;
+            continue;
+        }
+        if (strcmp(name, "--tcp") == 0) {
+            main_options.tcp = true;
             continue;
         }
         if (strcmp(name, "--full-table") == 0) {

@@ -6,6 +6,7 @@
  *   load.c     which messages there are, how they are submitted, how results are noted
  *   faults.c   what goes wrong, when, and in which state of the connection concerned
  *   watch.c    a net between a lane and its backend: no allocation in a turn, answers that lie
+ *   path.c     between a lane on salvo's own TCP and the world: a bad wire, and a model TCP
  *   checks.c   what must hold after a run; shares no code with the sender
  *
  * Nothing here may depend on anything but the seed: no address, no real time, no order of a hash.
@@ -189,9 +190,12 @@ struct sim_watch {
     uint32_t lies_made;
 };
 
+struct sim_path; /* path.c */
+
 struct sim {
     uint64_t seed;
     bool verbose;
+    bool tcp;                   /* the lanes' connections run over net_tcp */
     struct salvo_random random; /* the harness's own; the world has another */
     struct sim_plan plan;
 
@@ -203,7 +207,8 @@ struct sim {
     salvo_topic *topics[SIM_TOPICS];
     salvo_submitter *submitters[SIM_SUBMITTERS_MAX];
     struct sim_watch watches[2];
-    uint32_t rests; /* turns without work in a row */
+    struct sim_path *paths[2]; /* with `tcp`; NULL when closed */
+    uint32_t rests;            /* turns without work in a row */
     int64_t draining_since_ns[2][SIM_SENDER_BROKERS];
     uint64_t turns;
 
@@ -226,7 +231,7 @@ struct sim {
 /* world.c */
 
 /* Runs a seed. True when everything held. */
-bool sim_run(uint64_t seed, bool verbose, struct sim_table *table, uint64_t *ret_hash,
+bool sim_run(uint64_t seed, bool tcp, bool verbose, struct sim_table *table, uint64_t *ret_hash,
              uint32_t *ret_messages);
 /* A line of the event log. */
 void sim_note(struct sim *sim, const char *format, ...) SALVO_PRINTF(2, 3);
@@ -257,6 +262,15 @@ uint32_t sim_broker_number(const struct sim *sim, uint32_t broker);
 
 /* watch.c */
 int sim_watch_open(struct sim_watch *watch, struct salvo_net *inner, struct salvo_net **ret_net);
+
+/* path.c */
+
+/* A net over salvo's own TCP, which reaches the world's hosts as host SIM_HOST_LANE(lane). */
+void sim_path_open(struct sim *sim, uint32_t lane, const struct salvo_net_conf *conf,
+                   struct salvo_net **ret_net);
+int64_t sim_path_next_ns(const struct sim_path *path); /* world time; INT64_MAX: never */
+/* From here on nothing is lost or spoilt. */
+void sim_path_heal(struct sim_path *path);
 
 /* checks.c */
 void sim_checks(struct sim *sim);

@@ -15,8 +15,11 @@ uint8_t tcp_peer_byte(unsigned side, uint32_t offset)
 void tcp_peer_init(struct tcp_peer *peer, const struct tcp_peer_config *config, uint8_t *have)
 {
     memset(peer, 0, sizeof(*peer));
-    memset(have, 0, TCP_PEER_STREAM_MAX);
     peer->config = *config;
+    if (config->stream_max == 0) {
+        peer->config.stream_max = TCP_PEER_STREAM_MAX;
+        memset(have, 0, TCP_PEER_STREAM_MAX);
+    }
     peer->have = have;
     peer->buffer_now = config->buffer_size;
     peer->resend_wait_us = 300000;
@@ -75,17 +78,31 @@ static void take_ack(struct tcp_peer *peer, const struct wire_segment *s, int64_
     }
 }
 
+/* Whether the byte is what it has to be; a new one of a real stream is kept. */
+static bool byte_right(struct tcp_peer *peer, uint32_t offset, uint8_t byte)
+{
+    uint8_t *kept = peer->config.bytes_in;
+
+    if (kept == NULL)
+        return byte == tcp_peer_byte(0, offset);
+    if (offset >= peer->config.stream_max)
+        return true;
+    if (!peer->have[offset])
+        kept[offset] = byte;
+    return kept[offset] == byte;
+}
+
 static void take_bytes(struct tcp_peer *peer, const struct wire_segment *s, uint32_t start)
 {
     uint32_t edge = peer->read + peer->buffer_now;
 
     for (uint32_t i = 0; i < s->size; i++) {
         uint32_t offset = start + i;
-        if (s->payload[i] != tcp_peer_byte(0, offset)) {
+        if (!byte_right(peer, offset, s->payload[i])) {
             peer->wrong = "sends a wrong byte";
             return;
         }
-        if (offset < peer->next || offset >= edge || offset >= TCP_PEER_STREAM_MAX) {
+        if (offset < peer->next || offset >= edge || offset >= peer->config.stream_max) {
             peer->bytes_refused += offset >= edge;
             continue;
         }
@@ -259,7 +276,8 @@ bool tcp_peer_output(struct tcp_peer *peer, int64_t now_us, struct wire_segment 
         s->size = SALVO_MIN(SALVO_MIN(total - peer->sent, peer->mss_theirs),
                             room - (peer->sent - peer->una));
         for (uint32_t i = 0; i < s->size; i++)
-            payload[i] = tcp_peer_byte(1, peer->sent + i);
+            payload[i] = peer->config.bytes_out != NULL ? peer->config.bytes_out[peer->sent + i]
+                                                        : tcp_peer_byte(1, peer->sent + i);
         s->seq = peer->config.isn + 1 + peer->sent;
         peer->sent += s->size;
         peer->sent_max = SALVO_MAX(peer->sent_max, peer->sent);

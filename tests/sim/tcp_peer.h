@@ -4,7 +4,8 @@
  * It keeps a flag for every byte it has, looks for its SACK blocks by walking them, sends go-back-N
  * with a fixed timeout, and can be told to misbehave: to read slowly or not at all for a while, to
  * shrink its window, to throw SACKed data away, to acknowledge bytes in the middle of segments. It
- * checks every byte it is sent, duplicates too, against tcp_peer_byte(). */
+ * checks every byte it is sent, duplicates too, against tcp_peer_byte(); or, with `bytes_in`, keeps
+ * what it is sent, and checks duplicates against that. */
 #pragma once
 
 #include "base/random.h"
@@ -26,6 +27,11 @@ struct tcp_peer_config {
     bool fin_at_once;    /* FIN when all is sent, whether the other side has closed or not */
     bool shrinks, reneges, splits_acks;
     struct salvo_random *random;
+    /* Real streams: what comes is kept in bytes_in, what goes is bytes_out, of which send_total may
+     * grow until fin_at_once. `have` and bytes_in are of stream_max bytes, and zero. */
+    uint8_t *bytes_in;
+    const uint8_t *bytes_out;
+    uint32_t stream_max; /* 0: TCP_PEER_STREAM_MAX */
 };
 
 struct tcp_peer {

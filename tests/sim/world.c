@@ -300,6 +300,21 @@ static void sim_mock_start(struct sim *sim)
     }
 }
 
+/* A lane's net over salvo's own TCP. */
+static struct salvo_net *sim_net_tcp(struct sim *sim, uint32_t lane,
+                                     const struct salvo_net_conf *conf)
+{
+    struct salvo_net *net;
+
+    sim_path_open(sim, lane, conf, &net);
+    if (sim->plan.filter) {
+        int r = salvo_net_filter_open(net, conf, sim->seed + SIM_HOST_LANE(lane), &net);
+
+        salvo_assert(r == 0);
+    }
+    return net;
+}
+
 static int sim_net_open(void *arg, uint32_t lane_index, const struct salvo_net_conf *asked,
                         struct salvo_net **ret_net, const char **ret_note)
 {
@@ -312,7 +327,8 @@ static int sim_net_open(void *arg, uint32_t lane_index, const struct salvo_net_c
         return 0;
     }
     conf.receive_buffers = sim->plan.receive_buffers;
-    net = sim_net(sim, SIM_HOST_LANE(lane_index), &conf);
+    net = sim->tcp ? sim_net_tcp(sim, lane_index, &conf)
+                   : sim_net(sim, SIM_HOST_LANE(lane_index), &conf);
     sim->watches[lane_index] = (struct sim_watch){.sim = sim, .lane = lane_index};
     return sim_watch_open(&sim->watches[lane_index], net, ret_net);
 }
@@ -353,6 +369,25 @@ static void sim_sender_start(struct sim *sim)
 
 /* --- a step ----------------------------------------------------------------------------------- */
 
+/* The next thing that happens in the network. */
+static int64_t sim_net_next_ns(const struct sim *sim)
+{
+    int64_t next_ns = salvo_sim_world_next_ns(sim->world);
+
+    for (uint32_t i = 0; i < SALVO_ARRAY_LENGTH(sim->paths); i++)
+        if (sim->paths[i] != NULL)
+            next_ns = SALVO_MIN(next_ns, sim_path_next_ns(sim->paths[i]));
+    return next_ns;
+}
+
+static void sim_heal(struct sim *sim)
+{
+    sim_faults_heal(sim);
+    for (uint32_t i = 0; i < SALVO_ARRAY_LENGTH(sim->paths); i++)
+        if (sim->paths[i] != NULL)
+            sim_path_heal(sim->paths[i]);
+}
+
 /* Time moves to the next thing that will happen, or until_ns. */
 static void sim_step(struct sim *sim, int work, int64_t until_ns)
 {
@@ -367,15 +402,14 @@ static void sim_step(struct sim *sim, int work, int64_t until_ns)
         int64_t rest_ns = SIM_REST_NS_MIN << SALVO_MIN(sim->rests, 9u);
 
         sim->rests++;
-        next_ns = SALVO_MIN(until_ns, salvo_sim_world_next_ns(sim->world));
+        next_ns = SALVO_MIN(until_ns, sim_net_next_ns(sim));
         next_ns = SALVO_MIN(next_ns, salvo_mock_next_ns(sim->mock));
         next_ns = SALVO_MIN(next_ns, sim_load_next_ns(sim));
         next_ns = SALVO_MIN(next_ns, sim_faults_next_ns(sim));
         next_ns = SALVO_MIN(next_ns, now_ns + SIM_REST_NS_MAX);
         next_ns = SALVO_MAX(next_ns, now_ns + SALVO_MIN(rest_ns, SIM_REST_NS_MAX));
         /* What falls due meanwhile is seen at its own time all the same. */
-        next_ns = SALVO_MIN(next_ns,
-                            SALVO_MAX(salvo_sim_world_next_ns(sim->world), now_ns + SIM_TURN_NS));
+        next_ns = SALVO_MIN(next_ns, SALVO_MAX(sim_net_next_ns(sim), now_ns + SIM_TURN_NS));
     }
     salvo_sim_world_advance(sim->world, next_ns);
 }
@@ -472,7 +506,7 @@ static void sim_run_load(struct sim *sim)
     while (sim_goes_on(sim) && !sim->load_done && sim_now(sim) < 4 * SIM_LOAD_END_NS) {
         if (!healed && sim_now(sim) >= SIM_HEAL_NS) {
             healed = true;
-            sim_faults_heal(sim);
+            sim_heal(sim);
         }
         sim_turn(sim);
     }
@@ -505,7 +539,7 @@ static void sim_run_drain(struct sim *sim)
     r = salvo_drain(sim->sender, drain_ms);
     if (r != 0 && !sim->plan.drain_short)
         sim_fail(sim, "the drain needed its deadline");
-    sim_faults_heal(sim);
+    sim_heal(sim);
 }
 
 static bool sim_all_down(const struct sim *sim)
@@ -566,7 +600,7 @@ static void sim_run_close(struct sim *sim)
     salvo_mock_stop(sim->mock);
 }
 
-bool sim_run(uint64_t seed, bool verbose, struct sim_table *table, uint64_t *ret_hash,
+bool sim_run(uint64_t seed, bool tcp, bool verbose, struct sim_table *table, uint64_t *ret_hash,
              uint32_t *ret_messages)
 {
     struct sim *sim = calloc(1, sizeof(*sim));
@@ -574,6 +608,7 @@ bool sim_run(uint64_t seed, bool verbose, struct sim_table *table, uint64_t *ret
 
     salvo_assert(sim != NULL);
     sim->seed = seed;
+    sim->tcp = tcp;
     sim->verbose = verbose;
     sim->messages = calloc(SIM_MESSAGES_MAX, sizeof(*sim->messages));
     salvo_assert(sim->messages != NULL);
