@@ -189,15 +189,6 @@ uint64_t salvo_sum_bytes(const void *bytes, size_t size, uint64_t sum)
     return sum;
 }
 
-uint16_t salvo_sum_fold(uint64_t sum)
-{
-    sum = (sum & 0xffffffff) + (sum >> 32);
-    sum = (sum & 0xffffffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)((sum & 0xffff) + (sum >> 16));
-}
-
 uint64_t salvo_sum_pseudo(const struct salvo_ip_address *source,
                           const struct salvo_ip_address *target, uint8_t protocol,
                           uint32_t payload_size)

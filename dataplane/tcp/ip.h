@@ -72,7 +72,15 @@ uint32_t salvo_ip_build(uint8_t *bytes, const struct salvo_ip_address *source,
 
 /* One's complement sums (RFC 1071), in memory byte order, kept unfolded in 64 bits. */
 uint64_t salvo_sum_bytes(const void *bytes, size_t size, uint64_t sum);
-uint16_t salvo_sum_fold(uint64_t sum);
+static inline uint16_t salvo_sum_fold(uint64_t sum)
+{
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)((sum & 0xffff) + (sum >> 16));
+}
+
 /* The pseudo header's sum (RFC 9293 section 3.1, RFC 8200 section 8.1), the length included. */
 uint64_t salvo_sum_pseudo(const struct salvo_ip_address *source,
                           const struct salvo_ip_address *target, uint8_t protocol,
