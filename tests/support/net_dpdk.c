@@ -39,6 +39,13 @@ uint32_t test_dpdk_peer(void)
     return address_of("SALVO_TEST_DPDK_PEER");
 }
 
+static uint16_t test_mtu(void)
+{
+    const char *text = getenv("SALVO_TEST_DPDK_MTU");
+
+    return text == NULL ? 1500 : (uint16_t)strtoul(text, NULL, 10);
+}
+
 static void *hub_run(void *arg)
 {
     struct salvo_net_event event;
@@ -52,12 +59,18 @@ static void *hub_run(void *arg)
 
 static void tcp_conf_fill(struct salvo_net_tcp_conf *tcp_conf)
 {
-    uint32_t address = address_of("SALVO_TEST_DPDK_ADDRESS");
+    const char *address = getenv("SALVO_TEST_DPDK_ADDRESS");
 
     salvo_tcp_config_defaults(&tcp_conf->tcp);
-    tcp_conf->tcp.address4.version = 4;
-    memcpy(tcp_conf->tcp.address4.bytes, &address, sizeof(address));
-    tcp_conf->tcp.prefix4_bits = 24;
+    if (inet_pton(AF_INET6, address, tcp_conf->tcp.address6.bytes) == 1) {
+        tcp_conf->tcp.address6.version = 6;
+        tcp_conf->tcp.prefix6_bits = 64;
+    } else {
+        inet_pton(AF_INET, address, tcp_conf->tcp.address4.bytes);
+        tcp_conf->tcp.address4.version = 4;
+        tcp_conf->tcp.prefix4_bits = 24;
+    }
+    tcp_conf->tcp.mtu = test_mtu();
     memset(tcp_conf->tcp.key, 7, sizeof(tcp_conf->tcp.key));
 }
 
@@ -89,7 +102,7 @@ static int port_open(uint32_t lanes)
         .device = getenv("SALVO_TEST_DPDK_DEVICE"),
         .eal = "",
         .queues = lanes,
-        .mtu = 1500,
+        .mtu = test_mtu(),
         .memory_mb = 128,
         .huge_pages = true, /* when there are any */
         .clock = salvo_clock_system(),

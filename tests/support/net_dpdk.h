@@ -2,8 +2,9 @@
  * both and says so in the environment.
  *
  *   SALVO_TEST_DPDK_DEVICE   as option dpdk_device
- *   SALVO_TEST_DPDK_ADDRESS  ours, IPv4
- *   SALVO_TEST_DPDK_PEER     the kernel's, on the same link */
+ *   SALVO_TEST_DPDK_ADDRESS  ours, IPv4 or IPv6
+ *   SALVO_TEST_DPDK_PEER     the kernel's, on the same link
+ *   SALVO_TEST_DPDK_MTU      1500 unless set */
 #pragma once
 
 #include "dataplane/net.h"
