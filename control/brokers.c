@@ -196,6 +196,8 @@ void salvo_brokers_leave(struct salvo_brokers *brokers, uint64_t epoch)
         broker->leaving_epoch = epoch;
         broker->route.used = false;
         brokers->leaving_count++;
+        brokers->version++; /* heartbeats end, control's connection is closed */
+        salvo_fault_forget(brokers->fault, i);
         salvo_log_info(brokers->report->log, "control: broker %s is in no route any more",
                        broker->route.name);
     }
@@ -208,7 +210,6 @@ static void broker_free(struct salvo_brokers *brokers, uint32_t number)
     broker->state = SALVO_BROKER_FREE;
     broker->freed_order = ++brokers->freed_count;
     brokers->leaving_count--;
-    salvo_fault_forget(brokers->fault, number);
 }
 
 int salvo_brokers_do_work(struct salvo_brokers *brokers, uint64_t epoch)
@@ -245,6 +246,12 @@ void salvo_brokers_dropped(struct salvo_brokers *brokers, uint32_t number, uint3
     broker->dropped |= UINT64_C(1) << lane_index;
     if (broker->dropped == all)
         broker_free(brokers, number);
+}
+
+bool salvo_brokers_used(const struct salvo_brokers *brokers, uint32_t broker)
+{
+    salvo_assert(broker < brokers->brokers_max);
+    return brokers->table[broker].state == SALVO_BROKER_USED;
 }
 
 uint32_t salvo_brokers_count(const struct salvo_brokers *brokers)

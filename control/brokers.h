@@ -75,7 +75,8 @@ void salvo_brokers_address(struct salvo_brokers *brokers, uint32_t broker, const
 /* A topic has gained or lost its queues on this broker. */
 void salvo_brokers_topic(struct salvo_brokers *brokers, uint32_t broker, bool gained);
 
-/* Before the snapshot of `epoch` is made: brokers without a topic leave. */
+/* Before the snapshot of `epoch` is made: brokers without a topic leave, and with them their
+ * entries in the fault table, their heartbeats and control's connections, in the same turn. */
 void salvo_brokers_leave(struct salvo_brokers *brokers, uint64_t epoch);
 
 /* Every lane uses snapshot `epoch` or a later one: tells lanes to drop what has left. Returns work.
@@ -84,6 +85,9 @@ int salvo_brokers_do_work(struct salvo_brokers *brokers, uint64_t epoch);
 
 /* A lane's BROKER_DROPPED. */
 void salvo_brokers_dropped(struct salvo_brokers *brokers, uint32_t broker, uint32_t lane_index);
+
+/* False for a broker that is leaving: what lanes still say of it is of no use. */
+bool salvo_brokers_used(const struct salvo_brokers *brokers, uint32_t broker);
 
 /* One more than the highest number in use. */
 uint32_t salvo_brokers_count(const struct salvo_brokers *brokers);

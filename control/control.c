@@ -31,6 +31,8 @@ static void control_lane_event(struct salvo_control *control, const struct salvo
         salvo_routes_wanted(&control->routes, event->topic, now_ns);
         return;
     case SALVO_EVENT_OUTCOME:
+        if (!salvo_brokers_used(&control->brokers, event->broker))
+            return; /* the last ones of a broker that leaves */
         salvo_fault_outcome(&control->fault, event->broker, event->outcome, event->latency_ns,
                             now_ns);
         return;

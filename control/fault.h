@@ -34,7 +34,7 @@ void salvo_fault_update(struct salvo_fault *fault, uint32_t broker, int64_t late
 void salvo_fault_outcome(struct salvo_fault *fault, uint32_t broker, enum salvo_outcome outcome,
                          int64_t latency_ns, int64_t now_ns);
 
-/* The broker's number is free for another. */
+/* The broker has left: whoever gets its number begins with a clean sheet. */
 void salvo_fault_forget(struct salvo_fault *fault, uint32_t broker);
 
 /* How many are kept away from now. */

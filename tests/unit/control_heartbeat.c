@@ -141,11 +141,46 @@ static void a_broker_that_left_is_dropped_by_every_lane_before_its_number_is_fre
     assert_int_equal(world->control.brokers.table[broker].state, SALVO_BROKER_FREE);
     assert_string_equal(salvo_control_broker_name(&world->control, broker), "broker-b");
     /* No heartbeats to it any more; when it comes back it gets another number. */
-    assert_int_equal(beats(world, 2), 2);
+    assert_int_equal(beats(world, 2), 1);
     world_topic(world, "T")->queue_datas_count = 2;
     world_run(world, 61 * S);
     assert_int_equal(world_route_topic(world, topic)->queues_count, 4);
     assert_int_not_equal(world_route_topic(world, topic)->queues[2].broker, broker);
+    world_free(world);
+}
+
+/* While a lane still waits for answers on its own connection. */
+static void a_broker_that_left_gets_no_heartbeat_and_has_no_connection_or_fault(void **state)
+{
+    struct world *world = cluster();
+    struct salvo_event outcome = {
+        .kind = SALVO_EVENT_OUTCOME, .outcome = SALVO_OUTCOME_TIMEOUT, .latency_ns = 20 * S};
+    uint32_t topic, had, up = 0;
+
+    world->config.fault_latency = true;
+    assert_int_equal(world_start(world), 0);
+    topic = world_topic_open(world, "T");
+    world_run(world, 29 * S);
+    outcome.broker = world_route_topic(world, topic)->queues[2].broker; /* broker-b */
+    world_lane_says(world, 0, outcome);
+    world_run(world, 500 * MS);
+    assert_int_not_equal(atomic_load(&world->availability[outcome.broker]), 0);
+    world_topic(world, "T")->queue_datas_count = 1;
+    world->lanes[1].stands_still = true;
+    world_run(world, 600 * MS); /* the route is asked for each 30 s */
+    assert_int_equal(world->control.brokers.table[outcome.broker].state, SALVO_BROKER_LEAVING);
+    assert_int_equal(salvo_counter_get(world->counters, SALVO_CONTROL_BROKERS), 1);
+    for (uint32_t i = 0; i < WORLD_LINKS_MAX; i++)
+        up += world->servers[2].links[i].up;
+    assert_int_equal(up, 0);
+    assert_int_equal(atomic_load(&world->availability[outcome.broker]), 0);
+    had = beats(world, 2);
+    world_lane_says(world, 0, outcome); /* late */
+    world_run(world, 100 * S);
+    assert_int_equal(atomic_load(&world->availability[outcome.broker]), 0);
+    assert_int_equal(salvo_counter_get(world->counters, SALVO_CONTROL_BROKERS_UNAVAILABLE), 0);
+    assert_int_equal(beats(world, 2), had);
+    assert_int_equal(salvo_counter_get(world->counters, SALVO_CONTROL_HEARTBEAT_FAILURES), 0);
     world_free(world);
 }
 
@@ -223,6 +258,7 @@ int main(void)
         cmocka_unit_test(go_away_is_answered_by_a_new_connection_and_one_more_try),
         cmocka_unit_test(what_a_broker_asks_is_answered_as_a_producer_does),
         cmocka_unit_test(a_broker_that_left_is_dropped_by_every_lane_before_its_number_is_free),
+        cmocka_unit_test(a_broker_that_left_gets_no_heartbeat_and_has_no_connection_or_fault),
         cmocka_unit_test(stopping_unregisters_where_we_are_known),
         cmocka_unit_test(stopping_waits_for_a_silent_broker_no_longer_than_the_api_timeout),
         cmocka_unit_test(outcomes_become_availability_words),
