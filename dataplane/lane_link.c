@@ -158,6 +158,10 @@ static void lane_tend_broker(struct salvo_lane *lane, uint32_t broker, int64_t n
             salvo_lane_send_heartbeat(lane, broker, now_ns);
         }
         *at = SALVO_MIN(*at, heartbeat_ns);
+    } else if (conn->state == SALVO_CONN_CONNECTING) {
+        /* To a broker that has left, or where it was before: nobody waits for that. */
+        if (!conn->wanted || conn->generation != to->generation)
+            salvo_lane_close(lane, conn);
     } else if (conn->state == SALVO_CONN_DOWN && conn->wanted) {
         if (now_ns >= conn->attempt_at_ns)
             lane_connect(lane, broker, to, now_ns);

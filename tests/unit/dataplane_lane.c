@@ -47,6 +47,7 @@ static struct fake_net {
     uint8_t buffers[EVENTS][512];
     unsigned buffers_out, buffer_next;
     bool refuse; /* connects fail */
+    bool pend;   /* connects neither succeed nor fail */
     size_t room; /* of new links */
 } net;
 
@@ -91,7 +92,7 @@ static int fake_connect(struct salvo_net *self, const struct salvo_endpoint *to,
     *ret_link = link;
     if (net.refuse) {
         link_dies(link, SALVO_NET_DOWN_REFUSED, 0);
-    } else {
+    } else if (!net.pend) {
         l->up = true;
         push_event(SALVO_NET_UP, link);
     }
@@ -203,7 +204,7 @@ static struct {
     struct salvo_send_fields fields;
     uint64_t committed;
     struct got got[MESSAGES];
-    unsigned route_wanted, frame_errors, drained, connections_down;
+    unsigned route_wanted, frame_errors, drained, connections_down, dropped;
 } f;
 
 static void month(int64_t ms, int64_t *ret_start_ms, int64_t *ret_end_ms)
@@ -314,6 +315,7 @@ static void turn(void)
         f.frame_errors += event->kind == SALVO_EVENT_FRAME_ERROR;
         f.drained += event->kind == SALVO_EVENT_DRAINED;
         f.connections_down += event->kind == SALVO_EVENT_CONNECTION_DOWN;
+        f.dropped += event->kind == SALVO_EVENT_BROKER_DROPPED && event->broker == 1;
         salvo_lane_port_event_done(&f.lane.port);
     }
     for (int i = 0; i < 2; i++) {
@@ -871,6 +873,96 @@ static void messages_without_a_route_wait_for_it(void **state)
     assert_int_equal(f.lane.port.route_seen, 2);
 }
 
+/* The next snapshot, in which broker 1 is no more, or is somewhere else. */
+static void publish_without_1(bool elsewhere)
+{
+    static struct salvo_route next;
+    static struct salvo_route_broker brokers[BROKERS];
+
+    memcpy(brokers, f.brokers, sizeof(brokers));
+    brokers[1].used = elsewhere;
+    brokers[1].generation++;
+    next = f.route;
+    next.epoch = 2;
+    next.brokers = brokers;
+    salvo_lane_port_publish(&f.lane.port, &next);
+}
+
+static void drop_1(void)
+{
+    struct salvo_command command = {.kind = SALVO_COMMAND_BROKER_DROP, .broker = 1};
+
+    assert_int_equal(salvo_lane_port_command(&f.lane.port, &command), 0);
+}
+
+static void a_broker_that_leaves_may_answer_what_is_in_flight(void **state)
+{
+    static struct request r;
+    uint32_t cookie, link;
+
+    (void)state;
+    start();
+    link = link_to(1);
+    cookie = submit_pinned(2);
+    turn();
+    assert_true(next_request(1, &r));
+    publish_without_1(false);
+    turn();
+    drop_1();
+    pass_ms(20);
+    assert_false(net.links[link].down);
+    assert_int_equal(f.dropped, 0);
+    answer(&r, 0);
+    turns(3);
+    expect(cookie, SALVO_OK, SALVO_STORED_YES, 1);
+    assert_true(net.links[link].down);
+    assert_int_equal(f.dropped, 1);
+    assert_int_equal(f.counters[SALVO_LANE_CONNECTIONS_LOST], 0);
+    assert_int_equal(f.counters[SALVO_LANE_CONNECTIONS_UP], 1);
+}
+
+/* No time passes: nobody waits for the connection's time to be up. */
+static void a_broker_that_leaves_is_not_waited_for_while_connecting(void **state)
+{
+    uint32_t link;
+
+    (void)state;
+    start();
+    net.pend = true;
+    link_dies(link_to(1), SALVO_NET_DOWN_RESET, 0);
+    turn();
+    pass_ms(20);
+    link = net.links_count - 1;
+    assert_int_equal(net.links[link].broker, 1);
+    assert_false(net.links[link].down);
+    publish_without_1(false);
+    turn();
+    drop_1();
+    turns(3);
+    assert_true(net.links[link].down);
+    assert_int_equal(f.dropped, 1);
+}
+
+static void a_broker_that_moves_is_connected_to_where_it_is_now(void **state)
+{
+    uint32_t links;
+
+    (void)state;
+    start();
+    links = net.links_count;
+    net.pend = true;
+    link_dies(link_to(1), SALVO_NET_DOWN_RESET, 0);
+    turn();
+    pass_ms(20);
+    assert_int_equal(net.links_count, links + 1);
+    publish_without_1(true);
+    turns(3);
+    assert_true(net.links[links].down);
+    pass_ms(100);
+    assert_int_equal(net.links_count, links + 2);
+    assert_false(net.links[links + 1].down);
+}
+
 static void no_route_in_time_is_said(void **state)
 {
     uint32_t cookie;
@@ -1345,6 +1437,9 @@ int main(void)
         LANE_TEST(a_lost_try_goes_to_the_other_broker),
         LANE_TEST(rubbish_costs_one_connection),
         LANE_TEST(messages_without_a_route_wait_for_it),
+        LANE_TEST(a_broker_that_leaves_may_answer_what_is_in_flight),
+        LANE_TEST(a_broker_that_leaves_is_not_waited_for_while_connecting),
+        LANE_TEST(a_broker_that_moves_is_connected_to_where_it_is_now),
         LANE_TEST(no_route_in_time_is_said),
         LANE_TEST(a_queue_that_is_not_there_is_said_at_once),
         LANE_TEST(a_refused_batch_is_taken_apart),
