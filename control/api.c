@@ -49,8 +49,7 @@ const char *salvo_version(void)
     return SALVO_BUILD_VERSION;
 }
 
-/* --- options
- * ------------------------------------------------------------------------------------------ */
+/* --- options ---------------------------------------------------------------------------------- */
 
 salvo_conf *salvo_conf_new(void)
 {
@@ -119,8 +118,7 @@ int salvo_conf_log(salvo_conf *conf, salvo_log_fn *sink, void *arg)
     return 0;
 }
 
-/* --- the sender
- * --------------------------------------------------------------------------------------- */
+/* --- the sender ------------------------------------------------------------------------------- */
 
 static void api_log(void *arg, enum salvo_log_level level, const char *line)
 {
@@ -234,8 +232,7 @@ int salvo_submitter_close(salvo_submitter *s)
     return 0;
 }
 
-/* --- a message
- * ---------------------------------------------------------------------------------------- */
+/* --- a message -------------------------------------------------------------------------------- */
 
 int salvo_claim(salvo_submitter *s, salvo_topic *topic, size_t size_max, salvo_msg **ret_msg)
 {
@@ -347,8 +344,7 @@ void salvo_abort(salvo_msg *m)
     salvo_submitter_abort(m);
 }
 
-/* --- results
- * ------------------------------------------------------------------------------------------ */
+/* --- results ---------------------------------------------------------------------------------- */
 
 int salvo_poll(salvo_submitter *s, salvo_result_fn *each, void *arg, int results_max)
 {
@@ -498,8 +494,7 @@ const char *salvo_stored_name(enum salvo_stored stored)
     return (unsigned)stored < SALVO_ARRAY_LENGTH(names) ? names[stored] : "unknown";
 }
 
-/* --- running and stopping
- * ----------------------------------------------------------------------------- */
+/* --- running and stopping --------------------------------------------------------------------- */
 
 int salvo_do_work(salvo *sender)
 {

@@ -132,8 +132,7 @@ static void key_draw(uint8_t *ret_key, size_t size)
     memcpy(ret_key, random.state, size);
 }
 
-/* --- local ports
- * --------------------------------------------------------------------------------- */
+/* --- local ports ------------------------------------------------------------------------------ */
 
 static bool lane_accepts(void *arg, const struct salvo_ip_address *remote, uint16_t remote_port,
                          uint16_t local_port)
@@ -173,8 +172,7 @@ static struct salvo_tcp_config lane_tcp(struct salvo_nets *nets, uint32_t lane_i
     return tcp;
 }
 
-/* --- start and stop
- * ------------------------------------------------------------------------------ */
+/* --- start and stop --------------------------------------------------------------------------- */
 
 static int share_start(struct salvo_nets *nets)
 {

@@ -16,8 +16,7 @@
 
 #define SENDER_WAIT_NS SALVO_NS_PER_MS
 
-/* --- turning
- * ------------------------------------------------------------------------------------------ */
+/* --- turning ---------------------------------------------------------------------------------- */
 
 /* Local time's month around `ms` (MessageClientIDSetter.setStartTime). */
 static void sender_month(int64_t ms, int64_t *ret_start_ms, int64_t *ret_end_ms)
@@ -218,8 +217,7 @@ void salvo_sender_idle(struct salvo_sender *sender, int work, int64_t max_ns)
     sender_lane_rest(sender, sender->lanes[0], &sender->idles[0], work, max_ns);
 }
 
-/* --- start
- * -------------------------------------------------------------------------------------------- */
+/* --- start ------------------------------------------------------------------------------------ */
 
 static int sender_net_open(void *arg, uint32_t lane_index, const struct salvo_net_conf *conf,
                            struct salvo_net **ret_net, const char **ret_note)
@@ -536,8 +534,7 @@ int salvo_sender_start(struct salvo_sender *sender, const struct salvo_config *c
     return salvo_trace(r);
 }
 
-/* --- drain and stop
- * ----------------------------------------------------------------------------------- */
+/* --- drain and stop --------------------------------------------------------------------------- */
 
 /* Waits a moment for what threads or turns are to bring. */
 static void sender_pass(struct salvo_sender *sender, int64_t until_ns)
@@ -622,8 +619,7 @@ void salvo_sender_stop(struct salvo_sender *sender)
     free(sender->threads);
 }
 
-/* --- submitters
- * --------------------------------------------------------------------------------------- */
+/* --- submitters ------------------------------------------------------------------------------- */
 
 /* The lane that fewest submitters are bound to. */
 static uint32_t sender_lane_fewest(struct salvo_sender *sender)

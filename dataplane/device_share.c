@@ -80,8 +80,7 @@ static struct salvo_ring *ring_of(const struct salvo_device_share *share, uint32
     return &share->rings[(size_t)from * share->lanes + to];
 }
 
-/* --- from lane to lane
- * --------------------------------------------------------------------------- */
+/* --- from lane to lane ------------------------------------------------------------------------ */
 
 static void lane_wake(struct share_lane *to)
 {
@@ -146,8 +145,7 @@ static void hand_over(struct share_lane *lane, uint32_t to, const struct salvo_d
     record_commit(lane, to, record);
 }
 
-/* --- receive
- * ------------------------------------------------------------------------------------- */
+/* --- receive ---------------------------------------------------------------------------------- */
 
 /* Where the ports of TCP begin; 0: it is no TCP segment, or not its beginning. */
 static uint32_t ports_at(const uint8_t *frame, uint32_t size)
@@ -251,8 +249,7 @@ static unsigned share_receive(struct salvo_device *device, struct salvo_device_f
     return count + own;
 }
 
-/* --- send
- * ---------------------------------------------------------------------------------------- */
+/* --- send ------------------------------------------------------------------------------------- */
 
 static unsigned share_room(struct salvo_device *device)
 {
@@ -367,8 +364,7 @@ static bool share_link_up(struct salvo_device *device)
     return up;
 }
 
-/* --- sleep, wake, close
- * -------------------------------------------------------------------------- */
+/* --- sleep, wake, close ----------------------------------------------------------------------- */
 
 static bool rings_empty(struct share_lane *lane)
 {

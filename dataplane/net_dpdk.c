@@ -48,8 +48,7 @@ static struct {
     char line_last[256]; /* of the log, for errors; starter only */
 } eal;
 
-/* --- log
- * ----------------------------------------------------------------------------------------- */
+/* --- log -------------------------------------------------------------------------------------- */
 
 static ssize_t eal_log_line(void *cookie, const char *bytes, size_t size)
 {
@@ -85,8 +84,7 @@ static void eal_log_start(void)
     rte_openlog_stream(stream);
 }
 
-/* --- environment
- * --------------------------------------------------------------------------------- */
+/* --- environment ------------------------------------------------------------------------------ */
 
 static bool device_is_pci(const char *device)
 {
@@ -232,8 +230,7 @@ static int eal_start(const struct salvo_dpdk_conf *conf, char *ret_error, size_t
     return r == 0 ? 0 : eal_error(conf, r, ret_error, error_size);
 }
 
-/* --- port
- * ---------------------------------------------------------------------------------------- */
+/* --- port ------------------------------------------------------------------------------------- */
 
 static int port_error(const struct salvo_dpdk_port *port, int code, const char *what,
                       const char *help, char *ret_error, size_t error_size)

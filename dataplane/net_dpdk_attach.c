@@ -218,8 +218,7 @@ unsigned dpdk_attach_room(struct dpdk_queue *queue, unsigned buffers_free)
                                    SALVO_TCP_PACKET_RANGES_MAX);
 }
 
-/* --- memory
- * -------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 void *salvo_dpdk_port_memory(struct salvo_dpdk_port *port, uint32_t index, size_t size)
 {

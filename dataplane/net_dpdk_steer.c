@@ -89,8 +89,7 @@ bool salvo_dpdk_port_prefers(const struct salvo_dpdk_port *port, uint32_t queue,
     return salvo_rss_queue(&port->rss, remote, remote_port, local, local_port) == queue;
 }
 
-/* --- rules
- * --------------------------------------------------------------------------------------- */
+/* --- rules ------------------------------------------------------------------------------------ */
 
 /* TCP to a local port whose low bits are the lane's number: to its queue. */
 static int rule_make(struct salvo_dpdk_port *port, uint16_t queue, enum rte_flow_item_type family,

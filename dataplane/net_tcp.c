@@ -36,8 +36,7 @@ static struct tcp_link *link_of(struct net_tcp *n, uint32_t index)
     return &n->links[index];
 }
 
-/* --- what the machine says
- * ----------------------------------------------------------------------- */
+/* --- what the machine says -------------------------------------------------------------------- */
 
 static enum salvo_net_down down_of(enum salvo_tcp_reason reason, int *ret_code)
 {
@@ -206,8 +205,7 @@ static unsigned net_tcp_turn(struct net_tcp *n)
     return total;
 }
 
-/* --- the table
- * ----------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 static int target_of(const struct salvo_endpoint *to, struct salvo_tcp_target *ret_target)
 {
@@ -346,8 +344,7 @@ static void net_tcp_close(struct salvo_net *net, uint32_t index)
         net_tcp_link_die(n, link, SALVO_NET_DOWN_CLOSED, 0);
 }
 
-/* --- packets out
- * --------------------------------------------------------------------------------- */
+/* --- packets out ------------------------------------------------------------------------------ */
 
 static void packet_transmit(struct net_tcp *n, const struct salvo_tcp_packet *packet)
 {
@@ -412,8 +409,7 @@ static unsigned net_tcp_poll(struct salvo_net *net, struct salvo_net_event *ret_
     return count;
 }
 
-/* --- sleep and wake
- * ------------------------------------------------------------------------------ */
+/* --- sleep and wake --------------------------------------------------------------------------- */
 
 /* The next thing that happens by itself, in ns from now. */
 static int64_t next_ns(const struct net_tcp *n, int64_t now_ns)
@@ -489,8 +485,7 @@ static uint32_t net_tcp_caps(struct salvo_net *net)
     return net_tcp_of(net)->references ? SALVO_NET_CAP_ZERO_COPY : 0;
 }
 
-/* --- open and destroy
- * ---------------------------------------------------------------------------- */
+/* --- open and destroy ------------------------------------------------------------------------- */
 
 static void net_tcp_free(struct net_tcp *n)
 {

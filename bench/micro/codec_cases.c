@@ -28,8 +28,7 @@ static void nothing(void *argument)
 {
 }
 
-/* --- sends ---------------------------------------------------------------------------------------
- */
+/* --- sends ------------------------------------------------------------------------------------ */
 
 /* 62 bytes, and 150. */
 static const char properties_small[] = "TAGS\x01TagA\x02WAIT\x01true\x02UNIQ_KEY\x01"
@@ -114,8 +113,7 @@ static void add_sends(void)
     add("template/json/150", send_template, c, 0);
 }
 
-/* --- answers -------------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 /* Answers of one connection: opaque, offset and id go up from one to the next. */
 #define ANSWERS 16u
@@ -197,8 +195,7 @@ static void add_answers(void)
     add("answer_frame/json", answer_frame, answer_case(SALVO_HEADER_JSON), 0);
 }
 
-/* --- batch items and ids -------------------------------------------------------------------------
- */
+/* --- batch items and ids ---------------------------------------------------------------------- */
 
 static uint8_t item_bytes[2048];
 
@@ -243,8 +240,7 @@ static void add_messages(void)
     add("id_make_write", id_make_write, NULL, 0);
 }
 
-/* --- compression ---------------------------------------------------------------------------------
- */
+/* --- compression ------------------------------------------------------------------------------ */
 
 struct compress_case {
     struct salvo_compressor *compressor;

@@ -42,8 +42,7 @@ static uint64_t bulk_bytes(void)
     return (text == NULL ? 256 : strtoull(text, NULL, 10)) << 20;
 }
 
-/* --- the kernel's end: a listener, and a thread that reads, writes or both ----------------------
- */
+/* --- the kernel's end: a listener, and a thread that reads, writes or both -------------------- */
 
 struct peer {
     int listener, fd;
@@ -110,8 +109,7 @@ static void peer_listen(struct peer *p)
     assert_int_equal(getsockname(p->listener, &p->at.any, &size), 0);
 }
 
-/* --- our end ------------------------------------------------------------------------------------
- */
+/* --- our end ---------------------------------------------------------------------------------- */
 
 struct client {
     struct salvo_net *net;
@@ -222,8 +220,7 @@ static void close_both(struct client *c, struct peer *p)
     salvo_net_destroy(c->net);
 }
 
-/* --- cases --------------------------------------------------------------------------------------
- */
+/* --- cases ------------------------------------------------------------------------------------ */
 
 static void transfer(uint64_t up, uint64_t down, const char *what)
 {

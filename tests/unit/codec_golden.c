@@ -203,8 +203,7 @@ static void check_text(const char *what, struct salvo_text text, struct salvo_te
                  expected.text);
 }
 
-/* --- headers
- * --------------------------------------------------------------------------------------- */
+/* --- headers ---------------------------------------------------------------------------------- */
 
 static struct salvo_header header_expected(const struct golden *g)
 {
@@ -277,8 +276,7 @@ static void check_written(const struct golden *g, const struct salvo_frame *fram
     free(bytes);
 }
 
-/* --- sends
- * ----------------------------------------------------------------------------------------- */
+/* --- sends ------------------------------------------------------------------------------------ */
 
 static void check_template(const struct golden *g, const struct salvo_send_fields *fields,
                            const struct salvo_frame *frame, const struct salvo_header *header)
@@ -366,8 +364,7 @@ static void check_batch(const struct golden *g, const struct salvo_frame *frame)
     free(bytes);
 }
 
-/* --- answers, heartbeats, routes
- * ------------------------------------------------------------------- */
+/* --- answers, heartbeats, routes -------------------------------------------------------------- */
 
 static void check_answer(const struct golden *g, const struct salvo_frame *frame)
 {

@@ -120,8 +120,7 @@ static void moved_on_when_seen_or_asleep(void **state)
     }
 }
 
-/* --- two threads: routes that are poisoned as soon as the lane has moved on --------------------
- */
+/* --- two threads: routes that are poisoned as soon as the lane has moved on ------------------- */
 
 #define EPOCHS 20000u
 
