@@ -106,7 +106,8 @@ static void peer_takes_segment(const uint8_t *frame, uint32_t size, uint32_t ip_
         peer->next = seq + 1;
         peer->seq = 5000;
         peer->frames = peer->frames_large = peer->dropped = 0;
-        peer->wrong = peer->received = 0;
+        peer->wrong = 0;
+        peer->received = 0;
         peer_says(WIRE_SYN | WIRE_ACK);
         return;
     }
