@@ -103,6 +103,7 @@ int salvo_control_do_work(struct salvo_control *control)
     work += salvo_routes_do_work(&control->routes, now_ns); /* questions due */
     work += salvo_route_table_do_work(&control->table);     /* answers -> snapshots -> lanes */
     work += salvo_heartbeat_do_work(&control->heartbeat, now_ns);
+    work += salvo_detector_do_work(&control->detector, now_ns); /* probes due */
     salvo_net_flush(control->net);
 
     salvo_counter_add(control->conf.counters, SALVO_CONTROL_CYCLES, 1);
@@ -118,6 +119,7 @@ int64_t salvo_control_next_ns(const struct salvo_control *control)
     next_ns = SALVO_MIN(next_ns, salvo_rpc_next_ns(&control->rpc));
     next_ns = SALVO_MIN(next_ns, salvo_routes_next_ns(&control->routes));
     next_ns = SALVO_MIN(next_ns, salvo_heartbeat_next_ns(&control->heartbeat));
+    next_ns = SALVO_MIN(next_ns, salvo_detector_next_ns(&control->detector));
     if (control->stopping && !salvo_control_stopped(control))
         next_ns = SALVO_MIN(next_ns, control->stop_ns);
     if (salvo_route_table_waits(&control->table)) /* lanes do not say when they move on */
@@ -165,6 +167,8 @@ static void control_housekeeping(void *arg, int64_t now_ns)
 
     salvo_counter_set(control->conf.counters, SALVO_CONTROL_BROKERS_UNAVAILABLE,
                       salvo_fault_unavailable(&control->fault, now_ns));
+    salvo_counter_set(control->conf.counters, SALVO_CONTROL_BROKERS_UNREACHABLE,
+                      control->fault.unreachable_count);
     if (control->conf.statfile != NULL)
         salvo_statfile_copy_errors(control->conf.statfile, control->conf.errors);
 }
@@ -249,6 +253,9 @@ static int control_init_parts(struct salvo_control *control)
     if (r == 0)
         r = salvo_heartbeat_init(&control->heartbeat, conf->config, control->identity.client_id,
                                  &control->brokers, &control->rpc, &control->report);
+    if (r == 0)
+        r = salvo_detector_init(&control->detector, conf->config, &control->fault, &control->table,
+                                &control->heartbeat, &control->report);
     return r;
 }
 
@@ -306,6 +313,7 @@ void salvo_control_deinit(struct salvo_control *control)
     if (control->net_is_ours || control->conf.net != NULL)
         salvo_net_destroy(control->net);
     salvo_rpc_deinit(&control->rpc);
+    salvo_detector_deinit(&control->detector);
     salvo_heartbeat_deinit(&control->heartbeat);
     salvo_routes_deinit(&control->routes);
     salvo_route_table_deinit(&control->table);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/random.h"
+#include "control/detector.h"
 #include "control/fault.h"
 #include "control/heartbeat.h"
 #include "control/identity.h"
@@ -55,6 +56,7 @@ struct salvo_control {
     struct salvo_route_table table;
     struct salvo_routes routes;
     struct salvo_heartbeat heartbeat;
+    struct salvo_detector detector;
     uint64_t lanes_told; /* DRAIN; a bit each */
     uint64_t lanes_drained;
     bool stopping;

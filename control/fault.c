@@ -37,8 +37,10 @@ void salvo_fault_init(struct salvo_fault *fault, const struct salvo_config *conf
         .brokers_max = config->brokers_max,
         .availability = availability,
     };
+    fault->detector =
+        config->fault_detector && fault->enabled && fault->table == SALVO_FAULT_TABLE_5_1_4;
     for (uint32_t i = 0; i < fault->brokers_max; i++)
-        salvo_fault_forget(fault, i);
+        atomic_store_explicit(&availability[i], 0, memory_order_relaxed);
 }
 
 int64_t salvo_fault_penalty_ns(enum salvo_config_fault_table table, int64_t latency_ns)
@@ -49,30 +51,43 @@ int64_t salvo_fault_penalty_ns(enum salvo_config_fault_table table, int64_t late
     return 0;
 }
 
+static uint64_t fault_load(const struct salvo_fault *fault, uint32_t broker)
+{
+    salvo_assert(broker < fault->brokers_max);
+    return atomic_load_explicit(&fault->availability[broker], memory_order_relaxed);
+}
+
+static void fault_store(struct salvo_fault *fault, uint32_t broker, uint64_t word)
+{
+    bool was = salvo_fault_reachable(fault, broker), is = salvo_availability_reachable(word);
+
+    fault->unreachable_count += was && !is;
+    fault->unreachable_version += was && !is;
+    fault->unreachable_count -= !was && is;
+    /* Relaxed: advice; lanes read it when they choose a queue (dataplane/select.c). */
+    atomic_store_explicit(&fault->availability[broker], word, memory_order_relaxed);
+}
+
 void salvo_fault_update(struct salvo_fault *fault, uint32_t broker, int64_t latency_ns,
                         bool isolation, bool reachable, int64_t now_ns)
 {
     int64_t counted_ns =
         isolation ? isolation_latency_ms[fault->table] * SALVO_NS_PER_MS : latency_ns;
     int64_t penalty_ns = salvo_fault_penalty_ns(fault->table, counted_ns);
-    uint64_t word, until;
+    uint64_t until;
 
     salvo_assert(broker < fault->brokers_max);
     salvo_assert(now_ns >= 0);
     if (!fault->enabled)
         return;
-    word = atomic_load_explicit(&fault->availability[broker], memory_order_relaxed);
-    until = word & ~SALVO_AVAILABILITY_UNREACHABLE;
+    until = fault_load(fault, broker) & ~SALVO_AVAILABILITY_UNREACHABLE;
     if (fault->table == SALVO_FAULT_TABLE_4_7_1) {
         until = (uint64_t)(now_ns + penalty_ns);
         reachable = true; /* that generation knows no such thing */
     } else if (penalty_ns > 0 && (uint64_t)(now_ns + penalty_ns) > until) {
         until = (uint64_t)(now_ns + penalty_ns);
     }
-    /* Relaxed: advice; lanes read it when they choose a queue (dataplane/select.c). */
-    atomic_store_explicit(&fault->availability[broker],
-                          until | (reachable ? 0 : SALVO_AVAILABILITY_UNREACHABLE),
-                          memory_order_relaxed);
+    fault_store(fault, broker, until | (reachable ? 0 : SALVO_AVAILABILITY_UNREACHABLE));
 }
 
 void salvo_fault_outcome(struct salvo_fault *fault, uint32_t broker, enum salvo_outcome outcome,
@@ -82,19 +97,30 @@ void salvo_fault_outcome(struct salvo_fault *fault, uint32_t broker, enum salvo_
     case SALVO_OUTCOME_GOOD: /* async success callback: (false, true) */
         salvo_fault_update(fault, broker, latency_ns, false, true, now_ns);
         return;
-    case SALVO_OUTCOME_BROKER_ERROR:    /* async broker error: (true, true) */
-    case SALVO_OUTCOME_TIMEOUT:         /* RemotingException, detector off: (true, true) */
-    case SALVO_OUTCOME_CONNECTION_LOST: /* the same */
+    case SALVO_OUTCOME_BROKER_ERROR: /* async broker error: (true, true) */
         salvo_fault_update(fault, broker, latency_ns, true, true, now_ns);
+        return;
+    case SALVO_OUTCOME_TIMEOUT: /* RemotingException: (true, false), detector off (true, true) */
+    case SALVO_OUTCOME_CONNECTION_LOST: /* the same */
+        salvo_fault_update(fault, broker, latency_ns, true, !fault->detector, now_ns);
         return;
     }
     salvo_unreachable();
 }
 
+void salvo_fault_reached(struct salvo_fault *fault, uint32_t broker)
+{
+    fault_store(fault, broker, fault_load(fault, broker) & ~SALVO_AVAILABILITY_UNREACHABLE);
+}
+
+bool salvo_fault_reachable(const struct salvo_fault *fault, uint32_t broker)
+{
+    return salvo_availability_reachable(fault_load(fault, broker));
+}
+
 void salvo_fault_forget(struct salvo_fault *fault, uint32_t broker)
 {
-    salvo_assert(broker < fault->brokers_max);
-    atomic_store_explicit(&fault->availability[broker], 0, memory_order_relaxed);
+    fault_store(fault, broker, 0);
 }
 
 uint32_t salvo_fault_unavailable(const struct salvo_fault *fault, int64_t now_ns)
@@ -102,7 +128,6 @@ uint32_t salvo_fault_unavailable(const struct salvo_fault *fault, int64_t now_ns
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < fault->brokers_max; i++)
-        count += !salvo_availability_available(
-            atomic_load_explicit(&fault->availability[i], memory_order_relaxed), now_ns);
+        count += !salvo_availability_available(fault_load(fault, i), now_ns);
     return count;
 }

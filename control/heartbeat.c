@@ -192,6 +192,22 @@ void salvo_heartbeat_link(struct salvo_heartbeat *heartbeat, uint32_t number, bo
         back_off(heartbeat, broker, now_ns);
 }
 
+uint32_t salvo_heartbeat_peer(const struct salvo_heartbeat *heartbeat, uint32_t number)
+{
+    salvo_assert(number < heartbeat->config->brokers_max);
+    return heartbeat->table[number].peer;
+}
+
+void salvo_heartbeat_lost(struct salvo_heartbeat *heartbeat, uint32_t number, int64_t now_ns)
+{
+    struct salvo_heartbeat_broker *broker = &heartbeat->table[number];
+
+    /* Once: what is not registered has its next heartbeat planned. */
+    if (broker->peer != SALVO_RPC_PEER_NONE && broker->registered &&
+        !salvo_rpc_peer_up(heartbeat->rpc, broker->peer))
+        salvo_heartbeat_link(heartbeat, number, false, now_ns);
+}
+
 static void unregistered(void *arg, uint64_t cookie, const struct salvo_rpc_answer *answer,
                          int64_t now_ns)
 {

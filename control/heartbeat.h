@@ -44,6 +44,11 @@ void salvo_heartbeat_deinit(struct salvo_heartbeat *heartbeat);
 void salvo_heartbeat_link(struct salvo_heartbeat *heartbeat, uint32_t broker, bool up,
                           int64_t now_ns);
 
+/* Control's connection to that broker, for other questions; SALVO_RPC_PEER_NONE. */
+uint32_t salvo_heartbeat_peer(const struct salvo_heartbeat *heartbeat, uint32_t broker);
+/* Somebody else's question was not answered, and the connection was closed for it. */
+void salvo_heartbeat_lost(struct salvo_heartbeat *heartbeat, uint32_t broker, int64_t now_ns);
+
 /* No more heartbeats; unregisters where the group is registered. */
 void salvo_heartbeat_stop(struct salvo_heartbeat *heartbeat, int64_t timeout_ns, int64_t now_ns);
 /* True when every unregister was answered or given up. */

@@ -7,6 +7,7 @@ import re
 import resource
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -723,6 +724,34 @@ def test_drain_deadline_with_an_answer_out_leaves_it_unknown(salvo_bin, tmp_path
         assert s.drain(300) == -errno.ETIMEDOUT
         s.finish()
         assert s.done[0]["stored"] == libsalvo.STORED_UNKNOWN and s.done[0]["tries"] == 1
+
+
+def test_a_broker_that_was_silent_is_probed_until_it_answers(salvo_bin):
+    options = {
+        "timeout_ms": "60m",
+        "fault_latency": True,
+        "fault_detector": True,
+        "detect_interval_ms": "100ms",
+        "detect_timeout_ms": "1s",
+        "api_timeout_ms": "1s",
+    }
+    with Mock(salvo_bin) as mock, Sender({"nameserver": mock.address, **options}, "T") as s:
+        s.submit(b"good")
+        s.wait()
+        mock.hurt(signal.SIGSTOP)
+        s.submit(b"silence", deadline_ms=200)
+        s.wait()
+        assert [r["code"] for r in s.done] == ["ok", "timed_out"]
+        wait_until(lambda: s.counter("control_brokers_unreachable") == 1, "it is not reachable")
+        wait_until(lambda: s.counter("control_probe_failures") != 0, "a probe was not answered")
+        assert s.counter("control_probes") == 0
+        mock.hurt(signal.SIGCONT)  # no message is open: nothing but a probe says so
+        wait_until(lambda: s.counter("control_probes") == 1, "a probe was answered")
+        wait_until(lambda: s.counter("control_brokers_unreachable") == 0, "it is reachable again")
+        s.submit(b"good")
+        assert s.drain(600000) == 0
+        s.finish()
+        assert s.done[-1]["code"] == "ok"
 
 
 def test_drain_waits_for_what_can_be_sent(salvo_bin, tmp_path):

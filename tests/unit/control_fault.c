@@ -132,6 +132,35 @@ static void the_reachable_flag_is_the_new_tables_alone(void **state)
     assert_true(salvo_availability_reachable(atomic_load(&words[1])));
 }
 
+static void with_the_detector_losses_and_silence_make_it_unreachable(void **state)
+{
+    static const struct {
+        enum salvo_outcome outcome;
+        bool reachable;
+    } rows[] = {
+        {SALVO_OUTCOME_CONNECTION_LOST, false}, {SALVO_OUTCOME_GOOD, true},
+        {SALVO_OUTCOME_TIMEOUT, false},         {SALVO_OUTCOME_TIMEOUT, false},
+        {SALVO_OUTCOME_BROKER_ERROR, true},
+    };
+    struct salvo_fault fault;
+
+    fault_init(&fault, true, SALVO_FAULT_TABLE_5_1_4);
+    fault.detector = true;
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(rows); i++) {
+        salvo_fault_outcome(&fault, 3, rows[i].outcome, 1 * MS, 1000 * MS);
+        assert_int_equal(salvo_fault_reachable(&fault, 3), rows[i].reachable);
+        assert_int_equal(fault.unreachable_count, !rows[i].reachable);
+    }
+    assert_int_equal(fault.unreachable_version, 2);
+    salvo_fault_update(&fault, 3, 0, true, false, 1000 * MS);
+    salvo_fault_reached(&fault, 3);
+    assert_true(salvo_fault_reachable(&fault, 3));
+    assert_int_equal(atomic_load(&words[3]), 11000 * MS); /* the penalty stays */
+    salvo_fault_update(&fault, 3, 0, true, false, 1000 * MS);
+    salvo_fault_forget(&fault, 3);
+    assert_int_equal(fault.unreachable_count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -140,6 +169,7 @@ int main(void)
         cmocka_unit_test(the_new_table_isolates_for_10_s_and_only_moves_later),
         cmocka_unit_test(nothing_is_recorded_when_the_switch_is_off),
         cmocka_unit_test(the_reachable_flag_is_the_new_tables_alone),
+        cmocka_unit_test(with_the_detector_losses_and_silence_make_it_unreachable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
