@@ -210,6 +210,7 @@ struct sim {
     struct sim_path *paths[2]; /* with `tcp`; NULL when closed */
     uint32_t rests;            /* turns without work in a row */
     int64_t draining_since_ns[2][SIM_SENDER_BROKERS];
+    int64_t unreachable_since_ns[SIM_SENDER_BROKERS];
     uint64_t turns;
 
     struct sim_message *messages;

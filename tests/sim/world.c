@@ -19,6 +19,8 @@
 #define SIM_REST_NS_MAX (4 * SALVO_NS_PER_MS)
 /* From the last answer on a connection that drains to its close. */
 #define SIM_DRAINING_NS_MAX (20 * SALVO_NS_PER_MS)
+/* Two probes, each as long as the connection and the answer may take, and the pauses before. */
+#define SIM_UNREACHABLE_NS_MAX (10 * SALVO_NS_PER_S)
 /* More turns than this and the run does not get anywhere. */
 #define SIM_TURNS_MAX 4000000u
 
@@ -183,6 +185,7 @@ static void sim_set_send(struct sim *sim, salvo_conf *conf, bool json)
     sim_set(sim, conf, "compress_min", "%u", sim_between(sim, 1, 2000));
     sim_set(sim, conf, "fault_latency", "%s", sim_chance(sim, 400) ? "true" : "false");
     sim_set(sim, conf, "fault_table", "%s", sim_chance(sim, 500) ? "4.7.1" : "5.1.4");
+    sim_set(sim, conf, "fault_detector", "%s", sim->seed % 4 != 0 ? "true" : "false");
 }
 
 static void sim_set_limits(struct sim *sim, salvo_conf *conf)
@@ -457,6 +460,32 @@ static void sim_look_at_conns(struct sim *sim)
     }
 }
 
+/* Of a broker that left nothing is kept but what lanes still wait for; and one that is there and
+ * unreachable is found out to be there. */
+static void sim_look_at_brokers(struct sim *sim)
+{
+    struct salvo_control *control = &salvo_sender_of(sim->sender)->control;
+    bool healed = sim_now(sim) >= SIM_HEAL_NS && sim_now(sim) < SIM_LOAD_END_NS && !sim->draining;
+
+    for (uint32_t k = 0; k < SIM_SENDER_BROKERS; k++) {
+        int64_t *since_ns = &sim->unreachable_since_ns[k];
+        uint64_t word = atomic_load_explicit(&control->fault.availability[k], memory_order_relaxed);
+        bool reachable = salvo_availability_reachable(word);
+
+        if (!salvo_brokers_used(&control->brokers, k) &&
+            (salvo_heartbeat_peer(&control->heartbeat, k) != SALVO_RPC_PEER_NONE || word != 0))
+            sim_fail(sim, "control holds on to broker %u, which has left", k);
+        if (!healed || reachable)
+            *since_ns = 0;
+        else if (*since_ns == 0)
+            *since_ns = sim_now(sim);
+        else if (sim_now(sim) - *since_ns > SIM_UNREACHABLE_NS_MAX) {
+            sim_fail(sim, "broker %u stays unreachable", k);
+            *since_ns = INT64_MAX;
+        }
+    }
+}
+
 static void sim_turn(struct sim *sim)
 {
     int work;
@@ -467,6 +496,7 @@ static void sim_turn(struct sim *sim)
     work += salvo_mock_do_work(sim->mock);
     sim_load_poll(sim);
     sim_look_at_conns(sim);
+    sim_look_at_brokers(sim);
     sim_step(sim, work, salvo_sender_next_ns(salvo_sender_of(sim->sender)));
 }
 
