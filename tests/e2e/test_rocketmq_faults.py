@@ -29,6 +29,7 @@ VARIANTS = {
     "plain": {},
     "fault-latency": {"fault_latency": True},
     "fault-latency-old-table": {"fault_latency": True, "fault_table": "4.7.1"},
+    "fault-detector": {"fault_latency": True, "fault_detector": True},
     "control-by-lane": {"control_net": "lane"},
     "shared": {"threads": "shared"},
     "caller": {"threads": "caller"},
