@@ -100,10 +100,6 @@ int64_t salvo_dhcp_deadline_us(const struct salvo_dhcp *d)
 
 static void renew_timers(struct salvo_dhcp *d, int64_t now_us)
 {
-    if (now_us >= d->lease.ends_us) {
-        lease_end(d, now_us);
-        return;
-    }
     enum salvo_dhcp_state state =
         now_us >= d->rebind_us ? SALVO_DHCP_REBINDING : SALVO_DHCP_RENEWING;
     if (d->state != state) {
@@ -116,6 +112,11 @@ static void renew_timers(struct salvo_dhcp *d, int64_t now_us)
 
 void salvo_dhcp_timers(struct salvo_dhcp *d, int64_t now_us)
 {
+    /* Also when a question still waits to go out: there may be no room or no link for long. */
+    if (salvo_dhcp_bound(d) && now_us >= d->lease.ends_us) {
+        lease_end(d, now_us);
+        return;
+    }
     if (d->wanted || now_us < d->due_us)
         return;
     if (salvo_dhcp_bound(d))

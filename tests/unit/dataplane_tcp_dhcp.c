@@ -354,6 +354,23 @@ static void a_lease_that_nobody_renews_is_lost(void **state)
     bind_it(&rig, 1000);
 }
 
+/* No room, or no link: what the machine wants to say stays with it. */
+static void a_lease_ends_while_nothing_can_be_sent(void **state)
+{
+    struct rig rig = rig_make(8);
+
+    (void)state;
+    bind_it(&rig, 1000);
+    rig.now_us = rig.dhcp.renew_us;
+    salvo_dhcp_timers(&rig.dhcp, rig.now_us);
+    assert_true(salvo_dhcp_bound(&rig.dhcp));
+    rig.now_us = rig.dhcp.lease.ends_us;
+    salvo_dhcp_timers(&rig.dhcp, rig.now_us);
+    assert_false(salvo_dhcp_bound(&rig.dhcp));
+    assert_int_equal(rig.dhcp.lost, 1);
+    assert_int_equal(hear(&rig)->type, 1);
+}
+
 static void a_lease_that_is_taken_back_is_lost(void **state)
 {
     for (unsigned by_nak = 0; by_nak < 2; by_nak++) {
@@ -456,6 +473,7 @@ int main(void)
         cmocka_unit_test(a_nak_begins_anew),
         cmocka_unit_test(a_lease_is_renewed_with_its_server),
         cmocka_unit_test(a_lease_that_nobody_renews_is_lost),
+        cmocka_unit_test(a_lease_ends_while_nothing_can_be_sent),
         cmocka_unit_test(a_lease_that_is_taken_back_is_lost),
         cmocka_unit_test(a_lease_for_ever_asks_nothing),
         cmocka_unit_test(answers_that_cannot_be_are_refused),
