@@ -9,7 +9,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Without --closed: enough to keep a lane in work, without making all of the latency. */
 #define LOAD_WINDOW_DEFAULT      1024u
@@ -242,10 +244,20 @@ static int load_open_file(const char *option, const char *path, FILE **ret_file)
 {
     if (path == NULL)
         return 0;
-    *ret_file = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
+    /* Not "w": a run that cannot start leaves the last one's report alone. */
+    *ret_file = strcmp(path, "-") == 0 ? stdout : fopen(path, "a");
     if (*ret_file == NULL)
         return cmd_fail("load", CMD_EXIT_INVALID, "--%s %s: %s", option, path, strerror(errno));
     return 0;
+}
+
+/* What a file had before goes when there is something to put in its place. */
+static void load_empty(FILE *file)
+{
+    struct stat st;
+
+    if (file != NULL && fstat(fileno(file), &st) == 0 && S_ISREG(st.st_mode) && file != stdout)
+        (void)ftruncate(fileno(file), 0); /* fails only where writing does */
 }
 
 static int load_open_cluster(struct load_run *run)
@@ -385,6 +397,8 @@ static int load_report(struct load_run *run)
     salvo_report_judge(report);
     code = salvo_report_exit_code(report);
     salvo_report_text(report, run->json == stdout || run->hdr == stdout ? stderr : stdout);
+    load_empty(run->json);
+    load_empty(run->hdr);
     if (run->json != NULL && salvo_report_json(report, run->json))
         code = cmd_fail("load", CMD_EXIT_INVALID, "--json %s: the report could not be written",
                         run->values.json);

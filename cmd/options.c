@@ -102,10 +102,10 @@ static int options_store_number(const struct options_parse *p, const struct cmd_
 
     if (cmd_parse_number(text, &value, &why))
         return options_error(p, "--%s %s: %s", o->name, text, why);
-    if (o->kind == CMD_COUNT && (value != (double)(uint64_t)value || value > 9e15))
-        return options_error(p, "--%s %s: not a whole number", o->name, text);
     if (options_check_range(p, o, text, value))
         return -EINVAL;
+    if (o->kind == CMD_COUNT && value != (double)(uint64_t)value)
+        return options_error(p, "--%s %s: not a whole number", o->name, text);
     if (o->kind == CMD_COUNT)
         *(uint64_t *)field = (uint64_t)value;
     else

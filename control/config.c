@@ -119,7 +119,8 @@ void config_unknown_error(const char *name, char ret_error[SALVO_CONFIG_ERROR_MA
                  "no option is called \"%.80s\"; did you mean %s?", name, near);
     else
         snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
-                 "no option is called \"%.80s\"; docs/CONFIG.md and --help list them all", name);
+                 "no option is called \"%.80s\"; docs/CONFIG.md and salvo check list them all",
+                 name);
 }
 
 int salvo_config_set(struct salvo_config *config, const char *name, const char *value,

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -102,6 +103,31 @@ static int map(struct salvo_statfile *file, int fd, uint64_t size)
     return 0;
 }
 
+/* What is there already must be a stat file whose writer has gone, or empty: 0, or why not. The
+ * lock of a writer ends with it, however it ends. */
+static const char *place_taken(const char *path)
+{
+    uint64_t magic = SALVO_STATFILE_MAGIC;
+    const char *why = NULL;
+    struct stat st;
+    int fd;
+
+    if (lstat(path, &st) != 0)
+        return NULL; /* nothing there; if it is something else, rename says so */
+    if (!S_ISREG(st.st_mode))
+        return "is there and no stat file";
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return "is there and cannot be read";
+    if (st.st_size != 0 && (read(fd, &magic, sizeof(magic)) != (ssize_t)sizeof(magic) ||
+                            magic != SALVO_STATFILE_MAGIC))
+        why = "is there and no stat file";
+    else if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        why = "belongs to a salvo that runs";
+    close(fd);
+    return why;
+}
+
 /* The file under its temporary name, with every block there. */
 static int create(struct salvo_statfile *file, const char *temporary, uint64_t size)
 {
@@ -117,11 +143,13 @@ static int create(struct salvo_statfile *file, const char *temporary, uint64_t s
         r = -errno;
     if (r == 0)
         r = map(file, fd, size);
-    close(fd);
     if (r) {
+        close(fd);
         unlink(temporary);
         return salvo_trace(r);
     }
+    (void)flock(fd, LOCK_EX | LOCK_NB); /* where there are no locks, others are not kept out */
+    file->fd = fd;
     file->device = (uint64_t)st.st_dev;
     file->inode = (uint64_t)st.st_ino;
     return 0;
@@ -132,12 +160,18 @@ static int open_file(struct salvo_statfile *file, const struct salvo_statfile_he
                      char ret_error[SALVO_STATFILE_ERROR_MAX])
 {
     char temporary[sizeof(file->path) + 32];
-    const char *what = "cannot be made";
+    const char *what = "cannot be made", *taken;
     int r;
 
     if (strlen(conf->path) >= sizeof(file->path)) {
         snprintf(ret_error, SALVO_STATFILE_ERROR_MAX, "option stat_file: the path is too long");
         return -ENAMETOOLONG;
+    }
+    taken = place_taken(conf->path);
+    if (taken != NULL) {
+        snprintf(ret_error, SALVO_STATFILE_ERROR_MAX,
+                 "option stat_file: %.300s %s; choose another path", conf->path, taken);
+        return -EEXIST;
     }
     snprintf(file->path, sizeof(file->path), "%s", conf->path);
     snprintf(temporary, sizeof(temporary), "%s.new.%d", file->path, (int)getpid());
@@ -150,6 +184,7 @@ static int open_file(struct salvo_statfile *file, const struct salvo_statfile_he
         what = "cannot be put in place";
         munmap(file->header, header->size);
         file->header = NULL;
+        close(file->fd);
         unlink(temporary);
     }
     snprintf(
@@ -186,6 +221,8 @@ void salvo_statfile_close(struct salvo_statfile *file)
     if (file->path[0] != '\0' && lstat(file->path, &st) == 0 &&
         (uint64_t)st.st_dev == file->device && (uint64_t)st.st_ino == file->inode)
         unlink(file->path);
+    if (file->path[0] != '\0')
+        close(file->fd);
     munmap(file->header, file->header->size);
     *file = (struct salvo_statfile){0};
 }

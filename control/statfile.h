@@ -86,9 +86,11 @@ struct salvo_statfile {
     char path[1024];                      /* "": in memory */
     uint64_t device;                      /* of the file, so that only our own is removed */
     uint64_t inode;
+    int fd; /* locked while the file is ours */
 };
 
-/* 0, or a negative errno with a sentence in ret_error. */
+/* 0, or a negative errno with a sentence in ret_error. What is there under the path goes only when
+ * it is a stat file that nobody writes any more, or empty; else -EEXIST. */
 int salvo_statfile_open(struct salvo_statfile *file, const struct salvo_statfile_conf *conf,
                         char ret_error[SALVO_STATFILE_ERROR_MAX]);
 /* Unmaps, and removes the file if it is still the one that was made. */

@@ -475,6 +475,21 @@ def test_environment_file_and_argument_in_this_order(salvo_bin, tmp_path):
     assert (options["retries"], options["timeout_ms"], options["lanes"]) == ("7", "8s", "1")
 
 
+def test_a_run_that_cannot_start_leaves_the_last_report(salvo_bin, tmp_path):
+    report = tmp_path / "report.json"
+    done = run(salvo_bin, "load", "--count", "100", "-D", "timeout_ms=60s", "--json", report)
+    assert done.returncode == 0, done.stderr
+    before = report.read_text()
+    assert json.loads(before)["acked"] == 100
+
+    done = run(salvo_bin, "load", "--nameserver", "127.0.0.1:1", "--count", "100",
+               "-D", "api_timeout_ms=200ms", "--json", report)
+    assert done.returncode == 2 and report.read_text() == before
+
+    done = run(salvo_bin, "load", "--count", "7", "-D", "timeout_ms=60s", "--json", report)
+    assert done.returncode == 0 and json.loads(report.read_text())["acked"] == 7
+
+
 # --- mock, send, stat, check, frame --------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 static char directory[64], path[128];
 static char error[SALVO_STATFILE_ERROR_MAX];
@@ -92,12 +93,70 @@ static void without_a_path_it_is_memory(void **state)
     salvo_statfile_close(&file); /* and twice is nothing */
 }
 
+static void put_there(const char *text)
+{
+    FILE *there = fopen(path, "w");
+
+    assert_non_null(there);
+    fputs(text, there);
+    fclose(there);
+}
+
+static void a_file_of_somebody_else_stays(void **state)
+{
+    struct salvo_statfile first, second;
+    char text[16] = "";
+    FILE *there;
+
+    assert_int_equal(open_file(&first, path), 0);
+    assert_int_equal(open_file(&second, path), -EEXIST);
+    assert_non_null(strstr(error, "belongs to a salvo that runs"));
+    salvo_statfile_close(&second); /* was never open */
+    assert_int_equal(access(path, F_OK), 0);
+    salvo_statfile_close(&first);
+    assert_int_equal(access(path, F_OK), -1);
+
+    put_there("precious");
+    assert_int_equal(open_file(&first, path), -EEXIST);
+    assert_non_null(strstr(error, "no stat file"));
+    there = fopen(path, "r");
+    assert_non_null(fgets(text, sizeof(text), there));
+    assert_string_equal(text, "precious");
+    fclose(there);
+
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("/dev/null", path), 0);
+    assert_int_equal(open_file(&first, path), -EEXIST);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void what_nobody_writes_any_more_is_replaced(void **state)
+{
+    struct salvo_statfile file;
+    pid_t child = fork();
+    int status;
+
+    if (child == 0)
+        _exit(open_file(&file, path) == 0 ? 0 : 1); /* and does not close it */
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(open_file(&file, path), 0);
+    salvo_statfile_close(&file);
+
+    put_there("");
+    assert_int_equal(open_file(&file, path), 0);
+    salvo_statfile_close(&file);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
 static void a_newer_file_of_that_name_is_not_removed(void **state)
 {
     struct salvo_statfile old, new;
 
     assert_int_equal(open_file(&old, path), 0);
-    assert_int_equal(open_file(&new, path), 0); /* took its place */
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(open_file(&new, path), 0);
     salvo_statfile_close(&old);
     assert_int_equal(access(path, F_OK), 0);
     salvo_statfile_close(&new);
@@ -112,7 +171,9 @@ static void a_path_that_cannot_be_written_is_refused(void **state)
     for (size_t i = 0; i < SALVO_ARRAY_LENGTH(paths); i++) {
         assert_true(open_file(&file, paths[i]) < 0);
         assert_non_null(strstr(error, "option stat_file"));
-        assert_non_null(strstr(error, "choose a path that can be written"));
+        assert_non_null(strstr(error, strcmp(paths[i], "/tmp") == 0
+                                          ? "is there and no stat file"
+                                          : "choose a path that can be written"));
     }
 }
 
@@ -172,6 +233,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read_and_the_file_goes_with_its_writer),
         cmocka_unit_test(without_a_path_it_is_memory),
+        cmocka_unit_test(a_file_of_somebody_else_stays),
+        cmocka_unit_test(what_nobody_writes_any_more_is_replaced),
         cmocka_unit_test(a_newer_file_of_that_name_is_not_removed),
         cmocka_unit_test(a_path_that_cannot_be_written_is_refused),
         cmocka_unit_test(a_foreign_or_damaged_file_is_refused),
