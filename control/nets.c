@@ -4,12 +4,14 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/random.h"
-#include "dataplane/net_tcp.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* 10 s: a server that looks for the address first (ping) takes 3, and the second DISCOVER 4. */
+#define DHCP_TIMEOUT_NS (10 * SALVO_NS_PER_S)
 
 bool salvo_config_control_by_lane(const struct salvo_config *config)
 {
@@ -75,6 +77,11 @@ static bool addresses_parse(const char *list, struct salvo_ip_address *ret_4, ui
     return true;
 }
 
+static bool by_dhcp(const struct salvo_config *config)
+{
+    return strcmp(config->dpdk_address, "dhcp") == 0;
+}
+
 int salvo_nets_tcp_config(const struct salvo_config *config, struct salvo_tcp_config *ret_tcp,
                           char ret_error[SALVO_CONFIG_ERROR_MAX])
 {
@@ -95,12 +102,24 @@ int salvo_nets_tcp_config(const struct salvo_config *config, struct salvo_tcp_co
                  config->lanes);
         return salvo_raise(-EINVAL);
     }
+    if (by_dhcp(config)) {
+        if (config->dpdk_gateway[0] == '\0') {
+            *ret_tcp = tcp;
+            return 0;
+        }
+        snprintf(
+            ret_error, SALVO_CONFIG_ERROR_MAX,
+            "dpdk_address is dhcp, and dpdk_gateway is \"%s\": leave it empty, the DHCP server "
+            "names the gateway",
+            config->dpdk_gateway);
+        return salvo_raise(-EINVAL);
+    }
     if (!addresses_parse(config->dpdk_address, &tcp.address4, &tcp.prefix4_bits, &tcp.address6,
                          &tcp.prefix6_bits) ||
         tcp.address4.version + tcp.address6.version == 0) {
         snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
                  "dpdk_address is \"%s\": write salvo's own address on that network with its "
-                 "prefix, as in 10.0.0.5/24, or 10.0.0.5/24,fd00::5/64",
+                 "prefix, as in 10.0.0.5/24, or 10.0.0.5/24,fd00::5/64; or dhcp",
                  config->dpdk_address);
         return salvo_raise(-EINVAL);
     }
@@ -192,6 +211,35 @@ static int share_start(struct salvo_nets *nets)
     return salvo_trace(r);
 }
 
+static int address_take(struct salvo_nets *nets, struct salvo_clock *clock, char *ret_error)
+{
+    struct salvo_device *devices[SALVO_NETS_LANES_MAX];
+    const struct salvo_dhcp_lease *lease = &nets->lease.first;
+    uint32_t count = nets->share != NULL ? nets->config->lanes : 1;
+    struct salvo_random random;
+    int r;
+
+    for (uint32_t i = 0; i < count; i++)
+        devices[i] = nets->share != NULL ? salvo_device_share_lane(nets->share, i)
+                                         : salvo_dpdk_port_device(nets->port, i);
+    salvo_random_init_system(&random);
+    r = salvo_net_tcp_lease_take(&nets->lease, devices, count, clock, random.state[0],
+                                 DHCP_TIMEOUT_NS);
+    if (nets->share == NULL)
+        salvo_device_head(devices[0])->ops->close(devices[0]);
+    if (r) {
+        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
+                 "no DHCP server answered on %s in %d s: see that one serves that network, or set "
+                 "dpdk_address to an address with its prefix, as in 10.0.0.5/24",
+                 nets->config->dpdk_device, (int)(DHCP_TIMEOUT_NS / SALVO_NS_PER_S));
+        return salvo_trace(r);
+    }
+    nets->tcp.address4 = lease->address;
+    nets->tcp.prefix4_bits = lease->prefix_bits;
+    nets->tcp.gateway4 = lease->gateway;
+    return 0;
+}
+
 int salvo_nets_start(struct salvo_nets *nets, const struct salvo_config *config,
                      struct salvo_clock *clock, struct salvo_log *log, char *errbuf,
                      size_t errbuf_size)
@@ -218,6 +266,8 @@ int salvo_nets_start(struct salvo_nets *nets, const struct salvo_config *config,
         r = salvo_dpdk_port_open(&conf, &nets->port, error, sizeof(error));
     if (r == 0)
         r = share_start(nets);
+    if (r == 0 && by_dhcp(config))
+        r = address_take(nets, clock, error);
     if (r) {
         salvo_nets_stop(nets);
         snprintf(errbuf, errbuf_size, "%s", error);
@@ -249,6 +299,8 @@ int salvo_nets_open(struct salvo_nets *nets, uint32_t lane_index, const struct s
         return salvo_net_open(name, conf, ret_net, ret_note);
     struct salvo_net_tcp_conf tcp_conf = {
         .tcp = lane_tcp(nets, lane_index),
+        .lease = by_dhcp(nets->config) ? &nets->lease : NULL,
+        .lease_renews = by_dhcp(nets->config) && lane_index == 0,
         .device = nets->share != NULL ? salvo_device_share_lane(nets->share, lane_index)
                                       : salvo_dpdk_port_device(nets->port, lane_index),
     };

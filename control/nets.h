@@ -6,6 +6,7 @@
 #include "dataplane/device_share.h"
 #include "dataplane/net.h"
 #include "dataplane/net_dpdk.h"
+#include "dataplane/net_tcp.h"
 
 /* 64: the most lanes that option `lanes` takes. */
 #define SALVO_NETS_LANES_MAX 64u
@@ -24,6 +25,7 @@ struct salvo_nets {
     struct salvo_dpdk_port *port;      /* NULL without dpdk */
     struct salvo_device_share *share;  /* NULL with one lane */
     struct salvo_tcp_config tcp;       /* the part that options decide */
+    struct salvo_net_tcp_lease lease;  /* with dpdk_address=dhcp */
     struct salvo_nets_lane lanes[SALVO_NETS_LANES_MAX];
 };
 

@@ -180,6 +180,14 @@ static void links_expire(struct net_tcp *n)
     }
 }
 
+/* They have no right to it any more. */
+static void links_lose_address(struct net_tcp *n)
+{
+    for (uint32_t i = 0; i < n->conf.links_max; i++)
+        if (n->links[i].state == TCP_LINK_CONNECTING || n->links[i].state == TCP_LINK_UP)
+            net_tcp_link_die(n, &n->links[i], SALVO_NET_DOWN_UNREACHABLE, ENETUNREACH);
+}
+
 /* Takes what has happened: frames, time, events. Returns how many frames there were. */
 static unsigned net_tcp_turn(struct net_tcp *n)
 {
@@ -190,13 +198,20 @@ static unsigned net_tcp_turn(struct net_tcp *n)
 
     do {
         count = n->ops->receive(n->device, frames, TCP_BURST);
-        for (unsigned i = 0; i < count; i++)
+        for (unsigned i = 0; i < count; i++) {
+            if (n->lease_renews)
+                salvo_dhcp_input(&n->lease->dhcp, frames[i].bytes, frames[i].size, now);
             salvo_tcp_input(n->tcp, frames[i].bytes, frames[i].size, frames[i].checksum_verified,
                             now);
+        }
         total += count;
     } while (count == TCP_BURST && total < TCP_FRAMES_PER_TURN);
     if (now >= salvo_tcp_deadline_us(n->tcp))
         salvo_tcp_timers(n->tcp, now);
+    if (n->lease_renews)
+        net_tcp_lease_look(n, now);
+    if (!net_tcp_lease_holds(n))
+        links_lose_address(n);
     if (n->references)
         holds_end(n);
     if (n->deadlines_count != 0)
@@ -379,6 +394,10 @@ static void net_tcp_flush(struct salvo_net *net)
 
     if (!n->ops->link_up(n->device))
         return; /* timers go on: what is lost meanwhile is sent again */
+    if (n->lease_renews)
+        net_tcp_lease_output(n, now);
+    if (!net_tcp_lease_holds(n))
+        return;
     for (room = n->ops->room(n->device); room != 0; room--) {
         if (!salvo_tcp_output(n->tcp, now, &n->packet))
             break;
@@ -417,6 +436,10 @@ static int64_t next_ns(const struct net_tcp *n, int64_t now_ns)
     int64_t due_us = salvo_tcp_deadline_us(n->tcp);
     int64_t due_ns = due_us > INT64_MAX / SALVO_NS_PER_US ? INT64_MAX : due_us * SALVO_NS_PER_US;
 
+    if (n->lease_renews)
+        due_ns = SALVO_MIN(due_ns, SALVO_MIN(salvo_dhcp_deadline_us(&n->lease->dhcp),
+                                             INT64_MAX / SALVO_NS_PER_US) *
+                                       SALVO_NS_PER_US);
     for (uint32_t i = 0; n->deadlines_count != 0 && i < n->conf.links_max; i++)
         if (n->links[i].state != TCP_LINK_FREE && n->links[i].deadline_ns != 0)
             due_ns = SALVO_MIN(due_ns, n->links[i].deadline_ns);
@@ -539,6 +562,8 @@ static struct salvo_tcp_config machine_config(const struct salvo_net_conf *conf,
 
     memcpy(config.mac, caps->mac, sizeof(config.mac));
     config.mtu = caps->mtu;
+    if (tcp_conf->lease != NULL && tcp_conf->lease->first.mtu != 0)
+        config.mtu = SALVO_MIN(config.mtu, tcp_conf->lease->first.mtu);
     config.checksum_offload = caps->checksum;
     config.tso_max = caps->checksum && caps->references ? caps->tso_max : 0;
     /* Twice the links and the orphans: the machine forgets what ended one turn later. */
@@ -579,6 +604,7 @@ int salvo_net_tcp_open(const struct salvo_net_conf *conf, const struct salvo_net
     salvo_assert(conf->links_max != 0);
     salvo_assert(conf->receive_buffers != 0);
     salvo_assert(conf->send_max != 0);
+    salvo_assert(!tcp_conf->lease_renews || tcp_conf->lease != NULL);
     salvo_assert(salvo_device_head(tcp_conf->device)->magic == SALVO_DEVICE_MAGIC);
     r = salvo_tcp_config_check(&config);
     if (r)
@@ -591,6 +617,8 @@ int salvo_net_tcp_open(const struct salvo_net_conf *conf, const struct salvo_net
     n->head = (struct salvo_net_head){.magic = SALVO_NET_MAGIC, .ops = &n->table};
     n->conf = *conf;
     n->device = tcp_conf->device;
+    n->lease = tcp_conf->lease;
+    n->lease_renews = tcp_conf->lease_renews;
     n->ops = salvo_device_head(n->device)->ops;
     n->table.name = n->ops->name; /* what reports call it */
     n->references = salvo_device_head(n->device)->caps.references;

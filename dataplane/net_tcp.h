@@ -8,18 +8,37 @@
 
 #include "dataplane/device.h"
 #include "dataplane/net.h"
+#include "dataplane/tcp/dhcp.h"
+
+/* An address by DHCP. While it does not hold, links of all nets over it end, nothing is sent, and
+ * connects end as unreachable. */
+struct salvo_net_tcp_lease {
+    /* fixed after start */
+    struct salvo_dhcp_lease first; /* what the nets were opened with */
+
+    struct salvo_dhcp dhcp; /* starter, then the net that renews */
+    _Atomic bool holds;     /* the net that renews -> all nets */
+};
 
 struct salvo_net_tcp_conf {
     /* Addresses, prefixes, gateways and the key, and whatever differs from
      * salvo_tcp_config_defaults(); what the device says (MAC, MTU, offloads) and the number of
      * connections are filled in. */
     struct salvo_tcp_config tcp;
+    struct salvo_net_tcp_lease *lease; /* of tcp.address4, outlives the net; NULL: static */
+    bool lease_renews;                 /* this net renews it: one of all */
     struct salvo_device *device; /* the net's from here on, closed with it; not when open fails */
 };
 
 /* 0; -EINVAL (salvo_tcp_config_check), -ENOMEM. */
 int salvo_net_tcp_open(const struct salvo_net_conf *conf, const struct salvo_net_tcp_conf *tcp_conf,
                        struct salvo_net **ret_net);
+
+/* Asks for an address by the first device until there is one: 0, or -ETIMEDOUT. The others are read
+ * meanwhile, for they may hand its frames over. Thread: the starter; it waits. */
+int salvo_net_tcp_lease_take(struct salvo_net_tcp_lease *lease, struct salvo_device *const *devices,
+                             uint32_t devices_count, struct salvo_clock *clock, uint64_t seed,
+                             int64_t timeout_ns);
 
 /* The machine's counters. */
 const struct salvo_tcp_stats *salvo_net_tcp_stats(struct salvo_net *net);

@@ -65,6 +65,8 @@ struct net_tcp {
     struct salvo_device *device;
     const struct salvo_device_ops *ops;
     bool references;
+    struct salvo_net_tcp_lease *lease; /* NULL: the address is static */
+    bool lease_renews;
     struct salvo_tcp *tcp;
     struct tcp_link *links;
     uint8_t *buffers;
@@ -99,6 +101,17 @@ static inline int64_t net_tcp_now_us(const struct net_tcp *n)
 {
     return salvo_clock_mono_ns(n->conf.clock) / SALVO_NS_PER_US;
 }
+
+/* Whether the address is ours. */
+static inline bool net_tcp_lease_holds(const struct net_tcp *n)
+{
+    /* Acquire: pairs with the release in net_tcp_lease_look. */
+    return n->lease == NULL || atomic_load_explicit(&n->lease->holds, memory_order_acquire);
+}
+
+/* The net that renews: timers, and whether the lease still holds. */
+void net_tcp_lease_look(struct net_tcp *n, int64_t now_us);
+void net_tcp_lease_output(struct net_tcp *n, int64_t now_us);
 
 /* Puts a link that has something to say on `pending`. */
 void net_tcp_link_queue(struct net_tcp *n, struct tcp_link *link);

@@ -7,6 +7,7 @@
 #include "dataplane/net_tcp.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 
 #define FRAMES_MAX 64
 #define EVENTS_MAX 32
@@ -30,7 +31,8 @@ struct wire_device {
     bool holds; /* completes nothing */
 
     /* the peer */
-    bool mute; /* acknowledges nothing */
+    unsigned dhcp_lease_s; /* 0: no DHCP server */
+    bool mute;             /* acknowledges nothing */
     uint32_t next, seq;
     uint64_t received;
     bool fin_seen, reset_seen;
@@ -73,13 +75,81 @@ static void peer_says(struct wire_device *d, uint8_t flags, const uint8_t *paylo
     d->seq += size + ((flags & (WIRE_SYN | WIRE_FIN)) != 0);
 }
 
+/* A DHCP server that grants 10.0.0.1/24 to whoever asks. */
+static void server_takes(struct wire_device *d, const uint8_t *frame)
+{
+    uint8_t f[14 + 20 + 8 + 300] = {0};
+    uint8_t *ip = f + 14, *m = f + 42;
+    uint32_t sum = 0;
+    /* DISCOVER gets OFFER, REQUEST gets ACK */
+    uint8_t options[] = {99,
+                         130,
+                         83,
+                         99,
+                         53,
+                         1,
+                         frame[42 + 242] == 1 ? 2 : 5,
+                         54,
+                         4,
+                         10,
+                         0,
+                         0,
+                         9,
+                         1,
+                         4,
+                         255,
+                         255,
+                         255,
+                         0,
+                         3,
+                         4,
+                         10,
+                         0,
+                         0,
+                         9,
+                         51,
+                         4,
+                         0,
+                         0,
+                         (uint8_t)(d->dhcp_lease_s >> 8),
+                         (uint8_t)d->dhcp_lease_s,
+                         26,
+                         2,
+                         1000 >> 8,
+                         1000 & 255,
+                         255};
+
+    memcpy(f, d->head.caps.mac, 6);
+    memcpy(f + 6, peer_mac, 6);
+    memcpy(f + 12, (const uint8_t[]){8, 0, 0x45, 0, 328 >> 8, 328 & 255}, 6);
+    memcpy(ip + 8, (const uint8_t[]){64, 17, 0, 0, 10, 0, 0, 9, 10, 0, 0, 1}, 12);
+    for (unsigned i = 0; i < 20; i += 2)
+        sum += (uint32_t)ip[i] << 8 | ip[i + 1];
+    sum = ~((sum & 0xffff) + (sum >> 16));
+    ip[10] = (uint8_t)(sum >> 8);
+    ip[11] = (uint8_t)sum;
+    memcpy(ip + 20, (const uint8_t[]){0, 67, 0, 68, 308 >> 8, 308 & 255}, 6); /* no sum */
+    memcpy(m, (const uint8_t[]){2, 1, 6}, 3);
+    memcpy(m + 4, frame + 42 + 4, 4);
+    memcpy(m + 16, (const uint8_t[]){10, 0, 0, 1}, 4);
+    memcpy(m + 28, d->head.caps.mac, 6);
+    memcpy(m + 236, options, sizeof(options));
+    to_salvo(d, f, sizeof(f));
+}
+
 static void peer_takes(struct wire_device *d, const uint8_t *frame, uint32_t size)
 {
     uint8_t answer[64];
     struct wire_segment s;
     const char *bad;
-    enum wire_kind kind = wire_parse(frame, size, &s, &bad);
+    enum wire_kind kind;
 
+    if (size == SALVO_DHCP_FRAME_SIZE && frame[12] == 8 && frame[23] == 17) {
+        if (d->dhcp_lease_s != 0)
+            server_takes(d, frame);
+        return;
+    }
+    kind = wire_parse(frame, size, &s, &bad);
     if (kind == WIRE_ARP_ASK)
         to_salvo(d, answer, wire_arp(answer, 2, peer_mac, s.target, d->head.caps.mac, s.source));
     if (kind != WIRE_TCP)
@@ -216,12 +286,8 @@ struct seen {
     enum salvo_net_down reason;
 };
 
-static struct salvo_net *start(bool references)
+static void device_init(bool references)
 {
-    struct salvo_net_tcp_conf tcp_conf = {.device = (struct salvo_device *)&device};
-    struct salvo_net_conf conf;
-    struct salvo_net *net;
-
     memset(&device, 0, sizeof(device));
     salvo_clock_manual_init(&device.clock, SALVO_NS_PER_S, 0);
     device.head = (struct salvo_device_head){.magic = SALVO_DEVICE_MAGIC,
@@ -230,6 +296,15 @@ static struct salvo_net *start(bool references)
                                                       .mtu = 1500,
                                                       .checksum = references,
                                                       .references = references}};
+}
+
+static struct salvo_net *open_over(struct salvo_net_tcp_lease *lease)
+{
+    struct salvo_net_tcp_conf tcp_conf = {
+        .device = (struct salvo_device *)&device, .lease = lease, .lease_renews = lease != NULL};
+    struct salvo_net_conf conf;
+    struct salvo_net *net;
+
     salvo_net_conf_default(&conf, &device.clock.clock);
     conf.links_max = 4;
     salvo_tcp_config_defaults(&tcp_conf.tcp);
@@ -237,6 +312,12 @@ static struct salvo_net *start(bool references)
     tcp_conf.tcp.prefix4_bits = 24;
     assert_int_equal(salvo_net_tcp_open(&conf, &tcp_conf, &net), 0);
     return net;
+}
+
+static struct salvo_net *start(bool references)
+{
+    device_init(references);
+    return open_over(NULL);
 }
 
 /* One turn. */
@@ -436,6 +517,55 @@ static void naps_grow_longer_while_nothing_comes(void **state)
     salvo_net_destroy(net);
 }
 
+static int lease_take(struct salvo_net_tcp_lease *lease)
+{
+    struct salvo_device *devices[] = {(struct salvo_device *)&device};
+
+    return salvo_net_tcp_lease_take(lease, devices, 1, &device.clock.clock, 1, 10 * SALVO_NS_PER_S);
+}
+
+static void without_a_dhcp_server_the_wait_ends_in_time(void **state)
+{
+    struct salvo_net_tcp_lease lease = {0};
+    int64_t start_ns;
+
+    device_init(false);
+    start_ns = device.clock.mono_now_ns;
+    assert_int_equal(lease_take(&lease), -ETIMEDOUT);
+    assert_in_range(device.clock.mono_now_ns - start_ns, 10 * SALVO_NS_PER_S, 11 * SALVO_NS_PER_S);
+}
+
+static void a_lease_is_renewed_and_links_end_when_it_is_lost(void **state)
+{
+    struct salvo_net_tcp_lease lease = {0};
+    struct seen seen = {0};
+    struct salvo_net *net;
+
+    device_init(false);
+    device.dhcp_lease_s = 4;
+    assert_int_equal(lease_take(&lease), 0);
+    assert_memory_equal(lease.first.address.bytes, ((const uint8_t[]){10, 0, 0, 1}), 4);
+    assert_memory_equal(lease.first.gateway.bytes, ((const uint8_t[]){10, 0, 0, 9}), 4);
+    assert_int_equal(lease.first.prefix_bits, 24);
+    assert_int_equal(lease.first.mtu, 1000);
+    net = open_over(&lease);
+    connected(net, &seen);
+    turns(net, &seen, 9 * SALVO_NS_PER_S);
+    assert_true(lease.dhcp.acks >= 3);
+    assert_int_equal(seen.down, 0);
+    device.dhcp_lease_s = 0;
+    turns(net, &seen, 5 * SALVO_NS_PER_S);
+    assert_int_equal(lease.dhcp.lost, 1);
+    assert_int_equal(seen.down, 1);
+    assert_int_equal(seen.reason, SALVO_NET_DOWN_UNREACHABLE);
+    assert_false(device.reset_seen || device.fin_seen); /* nothing is sent from the address */
+    device.dhcp_lease_s = 4;
+    turns(net, &seen, 70 * SALVO_NS_PER_S);
+    seen = (struct seen){0};
+    connected(net, &seen);
+    salvo_net_destroy(net);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -445,6 +575,8 @@ int main(void)
         cmocka_unit_test(a_close_with_bytes_unsent_is_a_reset),
         cmocka_unit_test(a_closed_link_that_nobody_acknowledges_ends),
         cmocka_unit_test(what_came_before_a_reset_is_told_before_it),
+        cmocka_unit_test(without_a_dhcp_server_the_wait_ends_in_time),
+        cmocka_unit_test(a_lease_is_renewed_and_links_end_when_it_is_lost),
         cmocka_unit_test(naps_grow_longer_while_nothing_comes),
     };
 
