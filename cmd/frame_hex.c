@@ -2,6 +2,7 @@
 #include "cmd/frame.h"
 
 #include <errno.h>
+#include <string.h>
 
 static int hex_digit(uint8_t c)
 {
@@ -19,8 +20,12 @@ static bool hex_space(uint8_t c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
+/* A body may be cut where it reads like a text, for any length. But the frame behind it begins with
+ * a zero (its length is under 16 MiB), and no text has one. */
 bool frame_hex_likely(const struct cmd_input *input)
 {
+    if (input->size == 0 || memchr(input->bytes, 0, input->size) != NULL)
+        return false;
     for (size_t i = 0; i < input->size && i < 4096; i++) {
         uint8_t c = input->bytes[i];
 
@@ -29,7 +34,7 @@ bool frame_hex_likely(const struct cmd_input *input)
         if (!hex_space(c) && hex_digit(c) < 0)
             return false;
     }
-    return input->size > 0;
+    return true;
 }
 
 int frame_hex_decode(struct cmd_input *input, char ret_error[FRAME_ERROR_MAX])

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import random
 import re
 import signal
 import struct
@@ -653,6 +654,45 @@ def test_frame_goes_on_behind_bytes_that_make_no_sense(salvo_bin, tmp_path):
     assert len(re.findall(r"^frame \d+ at ", done.stdout, re.M)) == 3
     assert f"100 bytes passed over at offset {len(FRAMES[0])}" in done.stderr
     assert f"offset {len(FRAMES[0])}: " in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("rest", [b"#", b"# of a body\n", b"#" * 5000, b"5a" * 5000])
+def test_frame_takes_no_stream_for_hex_text(salvo_bin, tmp_path, rest):
+    """A body cut where it looks like the start of a text, for longer than a look at it would be."""
+    path = tmp_path / "stream"
+    path.write_bytes(rest + b"".join(FRAMES))
+    done = run(salvo_bin, "frame", path)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^frame \d+ at ", done.stdout, re.M)) == len(FRAMES), done.stdout
+    assert f"{len(rest)} bytes passed over at offset 0" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        random.Random(1).randbytes(1 << 20),
+        bytes(1 << 20),
+        b"a line of a log\n" * 1000,
+        struct.pack(">II8x", 1000000, 0x01000010) * 65536,
+    ],
+    ids=["random", "zeros", "text", "starts without a header"],
+)
+def test_frame_finds_none_where_there_is_none(salvo_bin, tmp_path, content):
+    path = tmp_path / "stream"
+    path.write_bytes(content)
+    done = run(salvo_bin, "frame", path)
+    assert done.returncode == 1 and done.stdout == ""
+    assert "offset 0: " in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("length", [0, 10, 1 << 24, 0xFFFFFFFF])
+def test_frame_passes_over_a_length_that_lies(salvo_bin, tmp_path, length):
+    path = tmp_path / "stream"
+    path.write_bytes(struct.pack(">I", length) + FRAMES[0][4:] + b"".join(FRAMES))
+    done = run(salvo_bin, "frame", path)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^frame \d+ at ", done.stdout, re.M)) == len(FRAMES), done.stdout
+    assert f"{len(FRAMES[0])} bytes passed over at offset 0" in done.stderr
 
 
 def pcap_of(segments):
