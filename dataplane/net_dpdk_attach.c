@@ -3,12 +3,11 @@
  *
  * Only memory that DPDK gave (salvo_dpdk_port_memory) is referred to: devices reach no other.
  * Whatever else is sent by reference is copied into packet buffers, and so is a packet of more
- * pieces than the device takes.
+ * pieces than the device takes. A packet's pieces share one count; when the device has let go of
+ * the last, its place in `attached` is done, and places are completed in order.
  *
  * Some drivers (net_virtio) look for what was sent only when more is sent, and what they hold may
- * be what there is to send. Then a frame to our own address, which no switch passes on, is more. A
- * packet's pieces share one count; when the device has let go of
- * the last, its place in `attached` is done, and places are completed in order. */
+ * be what there is to send. Then a frame to our own address, which no switch passes on, is more. */
 #include "dataplane/net_dpdk_internal.h"
 
 #include "base/assert.h"
@@ -29,6 +28,8 @@
 #define ATTACH_NUDGE_NS SALVO_NS_PER_MS
 /* 8: what most NICs take at least where they say nothing. */
 #define ATTACH_SEGMENTS_MIN 8u
+/* 2,048: a packet buffer holds no less. */
+#define ATTACH_BUFFER_MIN 2048u
 
 void dpdk_attach_choose(struct salvo_dpdk_port *port)
 {
@@ -49,6 +50,10 @@ void dpdk_attach_choose(struct salvo_dpdk_port *port)
                                                                : info->tx_desc_lim.nb_mtu_seg_max;
     port->segments_tso_max = info->tx_desc_lim.nb_seg_max == 0 ? SALVO_TCP_PACKET_RANGES_MAX + 1u
                                                                : info->tx_desc_lim.nb_seg_max;
+    /* Copied wholly it still has to be a packet that the device takes: header, and a piece that is
+     * not full. */
+    port->tso_max = SALVO_MIN(port->tso_max, (SALVO_MAX(port->segments_tso_max, 2u) - 2) *
+                                                 (uint32_t)ATTACH_BUFFER_MIN);
 }
 
 unsigned dpdk_attach_buffers(const struct salvo_dpdk_port *port)
@@ -128,8 +133,11 @@ struct rte_mbuf *dpdk_attach_build(struct dpdk_queue *queue, const struct salvo_
     struct rte_mbuf *head = rte_pktmbuf_alloc(queue->pool);
     struct rte_mbuf *last = head;
     uint32_t limit = packet->segment_size != 0 ? port->segments_tso_max : port->segments_max;
+    uint32_t pieces = packet->range_count + 2;
     uint16_t references = 0;
 
+    for (uint32_t i = 0; i < packet->range_count; i++)
+        pieces += (uint32_t)packet->ranges[i].size / ATTACH_BUFFER_MIN; /* if they are copied */
     salvo_assert(queue->attached_tail - queue->attached_head <= DPDK_ATTACHED_MAX);
     salvo_assert(head != NULL); /* room() has counted */
     *place = (struct dpdk_attached){
@@ -139,7 +147,7 @@ struct rte_mbuf *dpdk_attach_build(struct dpdk_queue *queue, const struct salvo_
     for (uint32_t i = 0; i < packet->range_count; i++) {
         const struct salvo_tcp_range *range = &packet->ranges[i];
 
-        if (packet->range_count < limit && can_refer(queue, range)) {
+        if (pieces <= limit && can_refer(queue, range)) {
             last->next = piece_refer(queue, place, range);
             last = last->next;
             head->nb_segs++;
