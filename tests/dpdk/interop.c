@@ -3,7 +3,7 @@
  *
  *     interop LABEL [bulk]      bulk: the transfers alone, for bad links
  *
- * SALVO_TEST_BULK_MB, 64 unless set: how much goes each way. Prints TAP. */
+ * SALVO_TEST_BULK_MB, 256 unless set: how much goes each way. Prints TAP. */
 #include "tests/support/net_dpdk.h"
 #include "tests/unit/unit.h"
 

@@ -80,7 +80,7 @@ static int hub_open(void)
                                        salvo_dpdk_port_device(port, 1)};
     struct salvo_device_share_conf conf = {
         .lanes = 2, .pairs = salvo_dpdk_port_pairs(port), .devices = devices};
-    struct salvo_net_tcp_conf tcp_conf;
+    struct salvo_net_tcp_conf tcp_conf = {0};
     struct salvo_net_conf net_conf;
     int r = salvo_device_share_open(&conf, &share);
 
@@ -127,7 +127,7 @@ static bool port_is_lane_1s(void *arg, const struct salvo_ip_address *remote, ui
 
 static int net_open(const struct salvo_net_conf *conf, uint32_t lanes, struct salvo_net **ret_net)
 {
-    struct salvo_net_tcp_conf tcp_conf;
+    struct salvo_net_tcp_conf tcp_conf = {0};
     int r = 0;
 
     if (port != NULL && port_lanes != lanes)
