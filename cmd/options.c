@@ -146,9 +146,15 @@ static int options_store_setting(const struct options_parse *p, const struct cmd
                                  const char *given, const char *value)
 {
     struct cmd_settings *settings = (void *)((char *)p->values + o->offset);
+    const char *why;
+    int64_t ns;
 
     if (o->kind == CMD_DEFINE && strchr(value, '=') == NULL)
         return options_error(p, "-D %s: it takes name=value, such as -D timeout_ms=5s", value);
+    /* The setting's name tells its unit, the option's does not. */
+    if (o->kind == CMD_SETTING && strcmp(o->argument, "TIME") == 0 &&
+        cmd_parse_time(value, &ns, &why))
+        return options_error(p, "--%s %s: %s", o->name, value, why);
     if (settings->count == CMD_SETTINGS_MAX)
         return options_error(p, "more than %d settings; put them into a file and give --config",
                              CMD_SETTINGS_MAX);

@@ -247,9 +247,9 @@ static int send_read(struct send_run *run, struct lines *lines)
         return 0;
     r = lines_read(lines, run->fd);
     if (r && r != -EAGAIN && r != -EINTR)
-        return cmd_fail("send", CMD_EXIT_FAILED, "reading %s: %s",
-                        run->values.file != NULL ? run->values.file : "standard input",
-                        strerror(-r));
+        return cmd_fail(
+            "send", lines->number == 0 ? CMD_EXIT_INVALID : CMD_EXIT_FAILED, "reading %s: %s",
+            run->values.file != NULL ? run->values.file : "standard input", strerror(-r));
     return 0;
 }
 

@@ -491,6 +491,23 @@ def test_a_run_that_cannot_start_leaves_the_last_report(salvo_bin, tmp_path):
     assert done.returncode == 0 and json.loads(report.read_text())["acked"] == 7
 
 
+def test_linger_needs_a_unit(salvo_bin):
+    """The setting's name has one, the option's does not: 5 would be microseconds."""
+    done = run(salvo_bin, "load", "--linger", "5", "--count", "10")
+    assert done.returncode == 2 and "a time needs its unit" in done.stderr
+
+
+def test_a_number_too_large_is_out_of_range(salvo_bin):
+    done = run(salvo_bin, "load", "--count", "99999999999999999999")
+    assert done.returncode == 2 and "out of range" in done.stderr
+
+
+def test_send_could_not_start_without_its_input(salvo_bin, tmp_path):
+    with Mock(salvo_bin, "--topic", "T:4") as mock:
+        done = run(salvo_bin, "send", "--nameserver", mock.address, "--topic", "T", tmp_path)
+    assert done.returncode == 2 and "Is a directory" in done.stderr
+
+
 # --- mock, send, stat, check, frame --------------------------------------------------------------
 
 
