@@ -405,7 +405,7 @@ def test_without_automatic_creation_a_topic_has_to_be_made(new_cluster, salvo_bi
     """Until it is, a message waits for it within its budget, and then says why it was not sent."""
     cluster = new_cluster(version, brokers=1, auto_create=False)
     with sender(cluster, "made-later", route_interval_ms="1s") as s:
-        s.submit(b"hasty", topic="nobody-made-it", deadline_ms=1000)
+        s.submit(b"hasty", topic="nobody-made-it", deadline_ms=5000)
         s.submit(b"patient")
         s.wait(until=lambda: len(s.done) == 1)
         assert (s.done[0]["code"], s.done[0]["stored"]) == ("no_route", libsalvo.STORED_NO)
@@ -424,7 +424,7 @@ def test_without_automatic_creation_a_topic_has_to_be_made(new_cluster, salvo_bi
             "--topic",
             "nobody-made-it",
             "-D",
-            "timeout_ms=1s",
+            "timeout_ms=5s",
         ],
         input="a\n",
         capture_output=True,

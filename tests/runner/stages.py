@@ -188,7 +188,4 @@ STAGES = (
                  limit_s=3600, more=("--ignore=tests/e2e/test_golden.py",)),
     brokers_by_dpdk("af_packet", ["test_rocketmq_send.py", "test_rocketmq_faults.py"],
                     "(4.7.1 or 5.3.3 or million or one_by_one) and not 4.9.7"),
-    brokers_by_dpdk("tap", ["test_rocketmq_send.py"], "4.7.1 or 5.3.3"),
-    brokers_by_dpdk("af_xdp", ["test_rocketmq_send.py", "test_rocketmq_faults.py"],
-                    "(4.7.1 or 5.3.3) and (single or program or natural_b or killed)"),
 )
