@@ -391,6 +391,25 @@ static void numbers_of_every_width_read_alike(void **state)
     }
 }
 
+/* JSON has no zero in front of a bare number, however wide the last one was. */
+static void a_zero_in_front_is_no_number_of_json(void **state)
+{
+    char text[] = "{\"code\":0,\"extFields\":{\"queueId\":\"1\",\"queueOffset\":\"55\","
+                  "\"msgId\":\"0A01020300002A9F0000000000000123\"},\"flag\":1,"
+                  "\"opaque\":1000000007,\"version\":479}";
+    struct salvo_frame frame = {.form = SALVO_HEADER_JSON,
+                                .header = (const uint8_t *)text,
+                                .header_size = sizeof(text) - 1};
+    struct salvo_answer_mould mould = {0};
+    struct salvo_send_answer answer;
+
+    assert_int_equal(salvo_send_answer_read_like(&mould, &answer, &frame), 0);
+    assert_int_equal(salvo_send_answer_read_like(&mould, &answer, &frame), 0);
+    assert_int_equal(mould.misses, 1); /* it was like the last */
+    *strstr(text, "1000000007") = '0';
+    assert_int_equal(salvo_send_answer_read_like(&mould, &answer, &frame), -EBADMSG);
+}
+
 static void an_offset_message_id_is_address_port_and_offset(void **state)
 {
     struct salvo_offset_msg_id id = {.port = 77};
@@ -455,6 +474,7 @@ int main(void)
         cmocka_unit_test(damaged_answers_read_as_the_general_reader_reads_them),
         cmocka_unit_test(an_answer_like_the_last_reads_as_any),
         cmocka_unit_test(numbers_of_every_width_read_alike),
+        cmocka_unit_test(a_zero_in_front_is_no_number_of_json),
         cmocka_unit_test(an_offset_message_id_is_address_port_and_offset),
         cmocka_unit_test(every_byte_of_an_offset_message_id_is_checked),
     };
