@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 
+from rocketmq.cluster import stop_by_signal
 from rocketmq.network import die_with_parent
 
 
@@ -29,8 +30,13 @@ class Mock:
         assert match, line + self.process.stderr.read()
         self.address = match[1]
 
-    def hurt(self, number):
-        self.process.send_signal(number)
+    def stop_signal(self):
+        """SIGSTOP: connections stay open, nothing is answered. Returns when it has stopped."""
+        stop_by_signal(self.process, "the mock")
+
+    def cont_signal(self):
+        """SIGCONT after stop_signal()."""
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self, by=signal.SIGINT):
         """What it printed at its end."""
@@ -44,5 +50,5 @@ class Mock:
         return self
 
     def __exit__(self, kind, value, trace):
-        self.process.send_signal(signal.SIGCONT)
+        self.cont_signal()
         self.stop()

@@ -291,14 +291,14 @@ def test_ctrl_c_before_there_is_a_route_says_that_nothing_was_sent(salvo_bin):
 
 def test_a_second_ctrl_c_quits_at_once(salvo_bin):
     silent = Mock(salvo_bin)
-    silent.process.send_signal(signal.SIGSTOP)
+    silent.stop_signal()
     try:
         load = Load(salvo_bin, "--nameserver", silent.address, "-D", "timeout_ms=60s")
         load.until("no answer within")
         load.stop(signals=2, timeout=50)
         assert load.process.returncode == 2
     finally:
-        silent.process.send_signal(signal.SIGCONT)
+        silent.cont_signal()
         silent.stop()
 
 

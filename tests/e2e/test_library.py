@@ -7,7 +7,6 @@ import re
 import resource
 import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -738,14 +737,14 @@ def test_a_broker_that_was_silent_is_probed_until_it_answers(salvo_bin):
     with Mock(salvo_bin) as mock, Sender({"nameserver": mock.address, **options}, "T") as s:
         s.submit(b"good")
         s.wait()
-        mock.hurt(signal.SIGSTOP)
+        mock.stop_signal()
         s.submit(b"silence", deadline_ms=200)
         s.wait()
         assert [r["code"] for r in s.done] == ["ok", "timed_out"]
         wait_until(lambda: s.counter("control_brokers_unreachable") == 1, "it is not reachable")
         wait_until(lambda: s.counter("control_probe_failures") != 0, "a probe was not answered")
         assert s.counter("control_probes") == 0
-        mock.hurt(signal.SIGCONT)  # no message is open: nothing but a probe says so
+        mock.cont_signal()  # no message is open: nothing but a probe says so
         wait_until(lambda: s.counter("control_probes") == 1, "a probe was answered")
         wait_until(lambda: s.counter("control_brokers_unreachable") == 0, "it is reachable again")
         s.submit(b"good")

@@ -88,6 +88,22 @@ def wait_until(condition, what, timeout_s=START_TIMEOUT_S, alive=None):
         time.sleep(POLL_S)
 
 
+def stop_by_signal(process, what):
+    """SIGSTOP. Returns when no thread of it runs any more: the kernel stops them one by one, and
+    what still runs still answers."""
+    process.send_signal(signal.SIGSTOP)
+    threads = Path(f"/proc/{process.pid}/task")
+    wait_until(
+        lambda: all(_state(each / "stat") == "T" for each in threads.iterdir()),
+        f"{what} stopped by SIGSTOP",
+        30.0,
+    )
+
+
+def _state(stat):
+    return stat.read_text().rpartition(")")[2].split()[0]
+
+
 def reserve_port(held):
     """A port that nobody listens on, nor on its neighbours. Others who reserve do not get it while
     `held`, an ExitStack, is open: a file for each four is locked, and the kernel lets go of that
@@ -146,13 +162,14 @@ class Process:
 
     def stop_signal(self):
         """SIGSTOP: connections stay open, nothing is answered. Returns when it has stopped."""
-        self._signal(signal.SIGSTOP)
+        self._must_run()
         self._stopped = True
-        wait_until(lambda: self._state() == "T", f"{self.name} stopped by SIGSTOP", 5.0)
+        stop_by_signal(self._process, self.name)
 
     def cont_signal(self):
         """SIGCONT after stop_signal()."""
-        self._signal(signal.SIGCONT)
+        self._must_run()
+        self._process.send_signal(signal.SIGCONT)
         self._stopped = False
 
     def restart(self, wait=True):
@@ -239,16 +256,13 @@ class Process:
                 f"{self.name} ended with {self._process.returncode} at start:\n" + self.log()
             )
 
-    def _state(self):
-        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-    def _signal(self, number):
+    def _must_run(self):
         if not self.running:
             raise ClusterError(f"{self.name} does not run")
-        self._process.send_signal(number)
 
     def _end(self, number, timeout_s=STOP_TIMEOUT_S):
-        self._signal(number)
+        self._must_run()
+        self._process.send_signal(number)
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
