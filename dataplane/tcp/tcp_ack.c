@@ -181,7 +181,8 @@ static void ack_duplicate(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, in
 }
 
 /* RFC 6582 section 3.2 step 3: an ACK that ends inside what was in flight when the loss was seen
- * shows the next hole. */
+ * shows the next hole. In fast recovery only: behind a timeout all is on its way again, and each
+ * ACK of one segment would have the next one sent once more. */
 static void ack_partial(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn)
 {
     uint32_t slot = conn->send.segment_head & (tcp->config.segments_max - 1);
@@ -225,7 +226,7 @@ static void ack_recovery(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uin
         /* RFC 6937 section 3: what duplicate ACKs announced is not delivered twice. */
         news->delivered -= SALVO_MIN(news->delivered, (uint64_t)c->duplicate_acks * conn->send.mss);
         c->duplicate_acks = 0;
-        if (conn->recovery != TCP_OPEN)
+        if (conn->recovery == TCP_RECOVERING)
             ack_partial(tcp, conn);
     }
     if (conn->recovery == TCP_RECOVERING)

@@ -255,7 +255,7 @@ int64_t salvo_tcp_rack_detect(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn
 
 /* After a timeout. RFC 8985 section 6.3: the first, and all that had their round trip; and when the
  * first is one the peer said it had, the peer has thrown SACKed data away (RFC 2018 section 8):
- * all. */
+ * all. Without SACK all too: of what is lost beside the first nothing would tell. */
 void salvo_tcp_mark_all_lost(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us)
 {
     uint32_t mask = tcp->config.segments_max - 1;
@@ -273,7 +273,7 @@ void salvo_tcp_mark_all_lost(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
         conn->control.sacked_count = 0;
     }
     for (uint32_t slot; (slot = conn->lists[TCP_LIST_OUTSTANDING].head) != TCP_NONE;) {
-        if (at_slot(conn, slot)->sent_us + conn->rack.rtt_us > now_us)
+        if (conn->sack && at_slot(conn, slot)->sent_us + conn->rack.rtt_us > now_us)
             break;
         salvo_tcp_mark_lost(tcp, conn, slot, false);
     }
