@@ -19,9 +19,7 @@
  * - The books balance (tests/packet/check.h), and one seed gives the same packets twice.
  *
  * The fixed seeds as a whole must have met everything in the table of met_names. */
-#include "tests/packet/check.h"
-#include "tests/sim/tcp_peer.h"
-#include "tests/support/bad_link.h"
+#include "tests/sim/tcp_sim.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -38,39 +36,8 @@
 #define WINDOW_LOST_US (4 * RTO_MAX_US)
 /* The peer sends again after 2 s at the latest: ten times. */
 #define STALL_PEER_US INT64_C(20000000)
-#define RTO_MAX_US    INT64_C(5000000)
 #define STEPS_MAX     3000000
 #define HORIZON_US    INT64_C(3600000000)
-
-/* What a seed has met; the fixed ones together must have met all of it. */
-enum met {
-    MET_IP4,
-    MET_IP6,
-    MET_LOSS,
-    MET_BURST,
-    MET_REORDER,
-    MET_DUPLICATE,
-    MET_CORRUPT,
-    MET_JITTER,
-    MET_QUEUE,
-    MET_SEQ_WRAP,
-    MET_PEER_SEQ_WRAP,
-    MET_TIMESTAMP_WRAP,
-    MET_PEER_TIMESTAMP_WRAP,
-    MET_NO_SACK,
-    MET_NO_TIMESTAMPS,
-    MET_NO_SCALING,
-    MET_WINDOW_SHRUNK,
-    MET_WINDOW_SHUT,
-    MET_RENEGED,
-    MET_ACKS_SPLIT,
-    MET_TIMEOUT,
-    MET_TAIL_PROBE,
-    MET_RECOVERY,
-    MET_UNDONE,
-    MET_PEER_CLOSED_FIRST,
-    MET_COUNT
-};
 
 static const char *const met_names[MET_COUNT] = {
     [MET_IP4] = "IPv4",
@@ -100,39 +67,7 @@ static const char *const met_names[MET_COUNT] = {
     [MET_PEER_CLOSED_FIRST] = "the peer closes first",
 };
 
-struct world {
-    uint64_t seed;
-    bool loud;
-    struct salvo_random random;
-    int64_t now_us;
-    struct salvo_tcp *tcp;
-    struct salvo_tcp_config config;
-    struct tcp_peer peer;
-    struct bad_link links[2]; /* to the peer, to us */
-    struct bad_air air;
-    uint64_t digest; /* of every packet */
-    /* the application */
-    uint64_t conn;
-    uint8_t *data;
-    uint32_t total, given, released, received;
-    uint32_t write_max, read_max;
-    int64_t write_us, read_us; /* pauses */
-    int64_t write_due_us, read_due_us;
-    bool up, peer_closed, down, shut, close_late;
-    enum salvo_tcp_reason reason;
-    uint64_t handed_over;
-    int64_t start_us;
-    int64_t progress_us, rto_us;
-    uint64_t una;
-    int64_t peer_progress_us;
-    uint32_t peer_una;
-    uint64_t reads;
-    uint32_t our_iss, our_timestamp_0;
-    uint64_t met[MET_COUNT]; /* of this seed: how often or how much */
-    char failure[256];
-};
-
-static const uint8_t our_mac[6] = {2, 0, 0, 0, 0, 1};
+const uint8_t tcp_sim_mac[6] = {2, 0, 0, 0, 0, 1};
 static const uint8_t peer_mac[6] = {2, 0, 0, 0, 0, 2};
 
 static void fail(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -199,10 +134,11 @@ static void send_frame(struct world *w, const uint8_t *frame, uint32_t size)
         carry(w, true, frame, size, s.size);
         break;
     case WIRE_ARP_ASK:
-        answer_size = wire_arp(answer, 2, peer_mac, s.target, our_mac, s.source);
+        answer_size = wire_arp(answer, 2, peer_mac, s.target, tcp_sim_mac, s.source);
         break;
     case WIRE_ND_ASK:
-        answer_size = wire_nd(answer, 136, 255, peer_mac, s.target, our_mac, s.source, s.target);
+        answer_size =
+            wire_nd(answer, 136, 255, peer_mac, s.target, tcp_sim_mac, s.source, s.target);
         break;
     default:
         fail(w, "a malformed frame: %s", bad);
@@ -231,7 +167,7 @@ static void peer_send_all(struct world *w, const struct wire_segment *like)
     while (tcp_peer_output(&w->peer, w->now_us, &s, payload)) {
         s.six = addresses.six;
         memcpy(s.source_mac, peer_mac, 6);
-        memcpy(s.target_mac, our_mac, 6);
+        memcpy(s.target_mac, tcp_sim_mac, 6);
         memcpy(s.source, addresses.target, 16);
         memcpy(s.target, addresses.source, 16);
         s.source_port = addresses.target_port;
@@ -379,113 +315,6 @@ static void check_peer_progress(struct world *w)
              (long long)(w->now_us - w->peer_progress_us));
 }
 
-static uint32_t pick(struct world *w, const uint32_t *values, unsigned count)
-{
-    return values[salvo_random_below(&w->random, count)];
-}
-
-#define PICK(w, ...)                                                                               \
-    pick((w), (const uint32_t[]){__VA_ARGS__}, (unsigned)(sizeof((uint32_t[]){__VA_ARGS__}) / 4))
-
-static void draw_link(struct world *w, struct bad_link *l, uint32_t loss_max)
-{
-    *l = (struct bad_link){
-        .seed = salvo_random_next(&w->random),
-        .delay_us = PICK(w, 10, 100, 1000, 5000, 20000, 80000),
-        .jitter_us = PICK(w, 0, 0, 0, 50, 2000),
-        .loss = SALVO_MIN(PICK(w, 0, 0, 10, 100, 300, 1000), loss_max),
-        .burst = SALVO_MIN(PICK(w, 0, 0, 0, 10, 50), loss_max),
-        .reorder = PICK(w, 0, 0, 0, 100, 1000),
-        .duplicate = PICK(w, 0, 0, 0, 100, 1000),
-        .corrupt = SALVO_MIN(PICK(w, 0, 0, 0, 100), loss_max),
-        .rate = PICK(w, 0, 0, 1250000, 12500000, 125000000),
-    };
-    l->queue_us = PICK(w, 2000, 20000, 100000);
-}
-
-static void draw_config(struct world *w, struct salvo_tcp_config *c)
-{
-    uint8_t six[16] = {0x20, 1, 0xd, 0xb8, [15] = 1};
-
-    salvo_tcp_config_defaults(c);
-    memcpy(c->mac, our_mac, 6);
-    c->address4 = salvo_ip4_address(10, 0, 0, 1);
-    c->address6 = salvo_ip6_address(six);
-    c->prefix4_bits = 24;
-    c->prefix6_bits = 64;
-    for (unsigned i = 0; i < sizeof(c->key); i++)
-        c->key[i] = (uint8_t)salvo_random_next(&w->random);
-    c->conns_max = 4;
-    c->segments_max = PICK(w, 16, 64, 1024, 4096);
-    c->ranges_max = PICK(w, 4, 32, 256);
-    c->receive_size = PICK(w, 4096, 65536, 262144);
-    c->congestion = PICK(w, 0, 0, 1) ? SALVO_TCP_NEWRENO : SALVO_TCP_CUBIC;
-    c->nagle = PICK(w, 0, 0, 0, 1);
-    c->pacing = PICK(w, 0, 0, 1);
-    c->sack = PICK(w, 0, 1, 1, 1);
-    c->timestamps = PICK(w, 0, 1, 1);
-    c->window_scale = PICK(w, 0, 1, 1);
-    c->rto_min_us = PICK(w, 5000, 50000, 200000);
-    c->connect_timeout_us = INT64_C(600000000);
-    c->user_timeout_us = INT64_C(1200000000);
-    c->keepalive_us = PICK(w, 0, 1000000);
-    c->keepalive_probes = 50;
-    c->rto_max_us = RTO_MAX_US;
-}
-
-static void draw_peer(struct world *w)
-{
-    struct tcp_peer_config p = {
-        .isn = PICK(w, 0, 1, 2) == 0 ? 0u - (uint32_t)salvo_random_below(&w->random, 20000)
-                                     : (uint32_t)salvo_random_next(&w->random),
-        .timestamp_0 = PICK(w, 0, 1) ? 0u - 1 - (uint32_t)salvo_random_below(&w->random, 500)
-                                     : (uint32_t)salvo_random_next(&w->random),
-        .start_us = 0, /* with the time, in run_seed() */
-        .mss = (uint16_t)PICK(w, 64, 536, 1000, 1460, 8960),
-        .shift = PICK(w, 0, 1, 1) ? (int)PICK(w, 0, 2, 7) : -1,
-        .sack = PICK(w, 0, 1, 1, 1),
-        .timestamps = PICK(w, 0, 1, 1),
-        .buffer_size = PICK(w, 2000, 20000, 65535, 500000, 2000000),
-        .ack_every = PICK(w, 1, 2, 2, 8),
-        .delayed_ack_us = PICK(w, 1000, 40000),
-        .send_total = PICK(w, 0, 100, 5000, 200000),
-        .fin_at_once = PICK(w, 0, 1),
-        .shrinks = PICK(w, 0, 0, 0, 1),
-        .reneges = PICK(w, 0, 0, 0, 1),
-        .splits_acks = PICK(w, 0, 0, 0, 1),
-        .random = &w->random,
-    };
-    static uint8_t have[TCP_PEER_STREAM_MAX];
-
-    tcp_peer_init(&w->peer, &p, have);
-}
-
-static void draw(struct world *w, uint64_t seed)
-{
-    static uint8_t data[TCP_PEER_STREAM_MAX];
-
-    memset(w, 0, sizeof(*w));
-    w->seed = seed;
-    salvo_random_init(&w->random, seed);
-    draw_config(w, &w->config);
-    draw_peer(w);
-    uint32_t loss_max = PICK(w, 0, 100, 10000);
-    draw_link(w, &w->links[0], loss_max);
-    draw_link(w, &w->links[1], loss_max);
-    w->total = PICK(w, 0, 1, 1000, 100000, 400000, 1500000);
-    if (w->peer.config.buffer_size == 2000 || w->peer.config.mss == 64)
-        w->total = SALVO_MIN(w->total, 100000u);
-    w->write_max = PICK(w, 10, 300, 5000, 65536);
-    w->read_max = PICK(w, 50, 5000, 1000000);
-    w->write_us = PICK(w, 10, 1000, 30000);
-    w->read_us = PICK(w, 10, 1000, 30000);
-    w->total = SALVO_MIN(w->total, w->write_max * 300); /* what trickles shall end, too */
-    w->close_late = w->peer.config.fin_at_once && PICK(w, 0, 1);
-    w->data = data;
-    for (uint32_t i = 0; i < w->total; i++)
-        data[i] = tcp_peer_byte(0, i);
-}
-
 /* The time of the next thing that happens. */
 static int64_t next_us(const struct world *w)
 {
@@ -630,33 +459,16 @@ static void on_abort(int signal_number)
     _exit(2);
 }
 
-/* The time at which we begin: just before our numbers wrap, or our timestamps, or any. */
-static int64_t draw_time_us(struct world *w, void *memory, const struct salvo_tcp_target *target)
-{
-    struct salvo_random *r = &w->random;
-    uint32_t isn, timestamp;
-
-    tcp_first_numbers(memory, &w->config, target, &isn, &timestamp);
-    switch (PICK(w, 0, 1, 2)) {
-    case 0: /* wraps with a byte of the first half */
-        return (int64_t)(0u - 1 - (uint32_t)salvo_random_below(r, w->total / 2 + 1) - isn) * 4;
-    case 1: /* within the first half second */
-        return (int64_t)(0u - 1 - (uint32_t)salvo_random_below(r, 500) - timestamp) * 1000;
-    default:
-        return (int64_t)salvo_random_below(r, UINT64_C(1) << 40);
-    }
-}
-
 static void run_open(struct world *w, void *memory)
 {
     struct salvo_tcp_target target = {.port = 9876, .address = salvo_ip4_address(10, 0, 0, 2)};
     uint8_t six[16] = {0x20, 1, 0xd, 0xb8, [15] = 2};
-    bool is_six = PICK(w, 0, 0, 1);
+    bool is_six = salvo_random_below(&w->random, 3) == 2;
 
     if (is_six)
         target.address = salvo_ip6_address(six);
     w->met[is_six ? MET_IP6 : MET_IP4] = 1;
-    w->now_us = draw_time_us(w, memory, &target);
+    w->now_us = tcp_sim_draw_time_us(w, memory, &target);
     w->tcp = salvo_tcp_init(memory, &w->config);
     w->peer.config.start_us = w->now_us;
     if (salvo_tcp_open(w->tcp, &target, w->now_us, &w->conn) != SALVO_TCP_OPEN_OK)
@@ -715,7 +527,7 @@ static bool run_seed(uint64_t seed, bool loud, uint64_t met[MET_COUNT], uint64_t
     struct world *w = &world;
 
     seed_now = seed;
-    draw(w, seed);
+    tcp_sim_draw(w, seed);
     w->loud = loud;
     if (loud)
         tell_drawn(w);
