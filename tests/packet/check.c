@@ -1,6 +1,8 @@
 /* See check.h: lists, sums and orders that the code keeps up step by step, counted anew. */
 #include "tests/packet/check.h"
 
+#include "tests/packet/wire.h"
+
 static void check_scoreboard(const struct salvo_tcp *tcp, const struct salvo_tcp_conn *conn)
 {
     uint64_t pipe = 0, sacked = 0, seq = conn->send.una;
@@ -107,4 +109,19 @@ void tcp_check(const struct salvo_tcp *tcp)
     for (uint32_t i = 1; i < tcp->heap_count; i++)
         salvo_assert(tcp->conns[tcp->heap[(i - 1) / 2]].wake_us <=
                      tcp->conns[tcp->heap[i]].wake_us);
+}
+
+void tcp_device_checksum(const struct salvo_tcp *tcp, const struct salvo_tcp_packet *packet,
+                         uint8_t *frame, uint32_t size)
+{
+    uint8_t *tcp_header = frame + 14 + packet->ip_size;
+    uint32_t length = size - 14 - packet->ip_size;
+    uint8_t tail[2] = {(uint8_t)(length >> 8), (uint8_t)length};
+
+    if (!tcp->config.checksum_offload || packet->ip_size == 0)
+        return;
+    uint16_t sum =
+        wire_sum(tcp_header, length, packet->segment_size != 0 ? wire_sum(tail, 2, 0) : 0);
+    tcp_header[16] = (uint8_t)(~sum >> 8);
+    tcp_header[17] = (uint8_t)~sum;
 }

@@ -11,3 +11,8 @@ void tcp_check(const struct salvo_tcp *tcp);
 void tcp_first_numbers(void *memory, const struct salvo_tcp_config *config,
                        const struct salvo_tcp_target *target, uint32_t *ret_isn,
                        uint32_t *ret_timestamp);
+
+/* The device's part of checksum offload: the field holds the pseudo header's sum, without the
+ * length when the device also cuts segments. The wire's checksum is filled in over it. */
+void tcp_device_checksum(const struct salvo_tcp *tcp, const struct salvo_tcp_packet *packet,
+                         uint8_t *frame, uint32_t size);

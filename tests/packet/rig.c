@@ -119,22 +119,6 @@ static void take_events(void)
     }
 }
 
-/* The device's part of checksum offload: the field holds the pseudo header's sum, without the
- * length when the device also cuts segments. The wire's checksum is filled in over it. */
-static void device_checksum(const struct salvo_tcp_packet *packet, uint8_t *frame, uint32_t size)
-{
-    uint8_t *tcp_header = frame + 14 + packet->ip_size;
-    uint32_t length = size - 14 - packet->ip_size;
-    uint8_t tail[2] = {(uint8_t)(length >> 8), (uint8_t)length};
-
-    if (!rig.config.checksum_offload || packet->ip_size == 0)
-        return;
-    uint16_t sum =
-        wire_sum(tcp_header, length, packet->segment_size != 0 ? wire_sum(tail, 2, 0) : 0);
-    tcp_header[16] = (uint8_t)(~sum >> 8);
-    tcp_header[17] = (uint8_t)~sum;
-}
-
 /* Everything that is to be sent now is noted. */
 void rig_drain(void)
 {
@@ -146,7 +130,7 @@ void rig_drain(void)
         struct noted *n = &rig.packets[rig.packet_tail];
         uint32_t size = salvo_tcp_packet_write(rig.tcp, &packet, frame);
 
-        device_checksum(&packet, frame, size);
+        tcp_device_checksum(rig.tcp, &packet, frame, size);
         n->at_us = rig.now_us;
         n->kind = wire_parse(frame, size, &n->segment, &bad);
         n->size = size;

@@ -108,6 +108,8 @@ void tcp_sim_draw(struct world *w, uint64_t seed)
     w->data = data;
     for (uint32_t i = 0; i < w->total; i++)
         data[i] = tcp_peer_byte(0, i);
+    w->config.tso_max = PICK(w, 0, 0, 10000, 65000);
+    w->config.checksum_offload = w->config.tso_max != 0;
 }
 
 int64_t tcp_sim_draw_time_us(struct world *w, void *memory, const struct salvo_tcp_target *target)

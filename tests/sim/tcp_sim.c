@@ -6,7 +6,8 @@
  *
  * A seed draws the link (delay, jitter, loss, bursts of loss, reordering, duplication, corruption,
  * rate and queue), the family, the peer's options and vices, both machines' initial numbers and
- * timestamps (every third wraps), and how much goes each way. What is checked:
+ * timestamps (every third wraps), the size of packets that a device cuts, and how much goes each
+ * way. What is checked:
  *
  * - Every byte, duplicates too, in both directions.
  * - Released memory is never sent from: it is overwritten on the spot.
@@ -65,6 +66,9 @@ static const char *const met_names[MET_COUNT] = {
     [MET_RECOVERY] = "recoveries",
     [MET_UNDONE] = "recoveries undone",
     [MET_PEER_CLOSED_FIRST] = "the peer closes first",
+    [MET_CUT] = "packets that a device cuts",
+    [MET_CUT_LOST_TWICE] = "several losses in such a packet",
+    [MET_AGAIN_LOST] = "retransmissions lost",
 };
 
 const uint8_t tcp_sim_mac[6] = {2, 0, 0, 0, 0, 1};
@@ -119,8 +123,42 @@ static void note_wraps(struct world *w, const struct wire_segment *s)
     w->met[MET_PEER_TIMESTAMP_WRAP] |= s->has_timestamp && s->echo < w->peer.config.timestamp_0;
 }
 
+/* Cuts a large packet as a device with segmentation offload does: FIN and PSH are the last one's.
+ */
+static void cut(struct world *w, const struct wire_segment *large, uint32_t segment_size)
+{
+    static uint8_t frame[WIRE_FRAME_MAX];
+    uint64_t lost = w->links[0].lost;
+
+    for (uint32_t at = 0; at < large->size; at += segment_size) {
+        struct wire_segment s = *large;
+
+        s.seq += at;
+        s.payload += at;
+        s.size = SALVO_MIN(large->size - at, segment_size);
+        if (at + s.size != large->size)
+            s.flags &= (uint8_t) ~(WIRE_FIN | WIRE_PSH);
+        tell(w, ">", &s);
+        carry(w, true, frame, wire_build(frame, &s), s.size);
+    }
+    w->met[MET_CUT]++;
+    w->met[MET_CUT_LOST_TWICE] += w->links[0].lost - lost > 1;
+}
+
+/* Of ours, whole, and perhaps sent before. */
+static void send_segment(struct world *w, const uint8_t *frame, uint32_t size,
+                         const struct wire_segment *s)
+{
+    uint64_t lost = w->links[0].lost;
+    bool again = s->size != 0 && (int32_t)(s->seq - w->our_highest) < 0;
+
+    tell(w, ">", s);
+    carry(w, true, frame, size, s->size);
+    w->met[MET_AGAIN_LOST] += again && w->links[0].lost != lost;
+}
+
 /* A frame of ours goes on its way. Neighbours are asked and answered without the link's help. */
-static void send_frame(struct world *w, const uint8_t *frame, uint32_t size)
+static void send_frame(struct world *w, const uint8_t *frame, uint32_t size, uint32_t segment_size)
 {
     struct wire_segment s;
     const char *bad;
@@ -129,9 +167,13 @@ static void send_frame(struct world *w, const uint8_t *frame, uint32_t size)
 
     switch (wire_parse(frame, size, &s, &bad)) {
     case WIRE_TCP:
-        tell(w, ">", &s);
         note_wraps(w, &s);
-        carry(w, true, frame, size, s.size);
+        if (segment_size != 0)
+            cut(w, &s, segment_size);
+        else
+            send_segment(w, frame, size, &s);
+        if ((int32_t)(s.seq + s.size - w->our_highest) > 0 || (s.flags & WIRE_SYN))
+            w->our_highest = s.seq + s.size;
         break;
     case WIRE_ARP_ASK:
         answer_size = wire_arp(answer, 2, peer_mac, s.target, tcp_sim_mac, s.source);
@@ -152,8 +194,12 @@ static void send_all(struct world *w)
     static uint8_t frame[WIRE_FRAME_MAX];
     struct salvo_tcp_packet packet;
 
-    while (salvo_tcp_output(w->tcp, w->now_us, &packet))
-        send_frame(w, frame, salvo_tcp_packet_write(w->tcp, &packet, frame));
+    while (salvo_tcp_output(w->tcp, w->now_us, &packet)) {
+        uint32_t size = salvo_tcp_packet_write(w->tcp, &packet, frame);
+
+        tcp_device_checksum(w->tcp, &packet, frame, size);
+        send_frame(w, frame, size, packet.segment_size);
+    }
 }
 
 static void peer_send_all(struct world *w, const struct wire_segment *like)
@@ -485,10 +531,10 @@ static void tell_drawn(const struct world *w)
 
     printf("%s, SACK %d, timestamps %d, scaling %d, rto_min %" PRId64
            " us, segments %u, ranges %u, "
-           "receive %u, nagle %d, pacing %d\n",
+           "receive %u, nagle %d, pacing %d, packets of %u\n",
            c->congestion == SALVO_TCP_CUBIC ? "CUBIC" : "NewReno", c->sack, c->timestamps,
            c->window_scale, c->rto_min_us, c->segments_max, c->ranges_max, c->receive_size,
-           c->nagle, c->pacing);
+           c->nagle, c->pacing, c->tso_max);
     printf("peer: MSS %u, shift %d, SACK %d, timestamps %d, buffer %u, ACK every %u or %" PRId64
            " us%s%s%s\n",
            p->mss, p->shift, p->sack, p->timestamps, p->buffer_size, p->ack_every,

@@ -34,6 +34,9 @@ enum met {
     MET_RECOVERY,
     MET_UNDONE,
     MET_PEER_CLOSED_FIRST,
+    MET_CUT,
+    MET_CUT_LOST_TWICE,
+    MET_AGAIN_LOST,
     MET_COUNT
 };
 
@@ -65,6 +68,7 @@ struct world {
     uint32_t peer_una;
     uint64_t reads;
     uint32_t our_iss, our_timestamp_0;
+    uint32_t our_highest;    /* behind the last byte sent */
     uint64_t met[MET_COUNT]; /* of this seed: how often or how much */
     char failure[256];
 };
