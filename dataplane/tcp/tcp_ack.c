@@ -39,13 +39,16 @@ void salvo_tcp_window_in(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
     }
 }
 
-/* Eifel detection, RFC 3522 section 3.2: the ACK of what we sent again echoes a time before we did.
- */
+/* Eifel detection, RFC 3522 section 3.2: the ACK of what this recovery sent again echoes a time
+ * before it began. What an earlier one sent again says nothing: its echo is always older. */
 static bool ack_is_spurious(const struct salvo_tcp_conn *conn, const struct tcp_segment *segment,
                             const struct tcp_arrival *arrival)
 {
+    uint32_t began = conn->control.undo_timestamp;
+
     return conn->control.undo_possible && arrival->has_timestamp && segment->sends > 1 &&
-           (int32_t)(arrival->timestamp_echo - conn->control.undo_timestamp) < 0;
+           (int32_t)(tcp_timestamp(conn, segment->sent_us) - began) >= 0 &&
+           (int32_t)(arrival->timestamp_echo - began) < 0;
 }
 
 /* Takes the records below `ack` off; a record that is covered in part keeps its rest. */
