@@ -164,6 +164,19 @@ static void ack_probe(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uint64
     }
 }
 
+/* Duplicate ACKs that are a loss. What the last recovery sent again in vain, all but its first at
+ * worst, gives a duplicate each, once the ACK has come to its end (RFC 6582 section 3.2 step 2); so
+ * many more are a loss right behind it, or in what was undone, which the RFC leaves to section 4's
+ * heuristics or to the timeout. */
+static uint32_t duplicate_threshold(const struct salvo_tcp_conn *conn)
+{
+    const struct tcp_control *c = &conn->control;
+
+    if (conn->send.una > c->recovery_point || c->sent_again == 0)
+        return DUPLICATE_THRESHOLD;
+    return DUPLICATE_THRESHOLD + c->sent_again - 1;
+}
+
 /* Without SACK (RFC 5681 section 3.2, RFC 6582): three ACKs that move nothing are a loss, and each
  * is one segment out of the pipe. Their windows are not compared: a reading peer's grows with every
  * one. */
@@ -173,8 +186,7 @@ static void ack_duplicate(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, in
     struct tcp_control *c = &conn->control;
 
     c->duplicate_acks++;
-    if (conn->recovery == TCP_OPEN && c->duplicate_acks == DUPLICATE_THRESHOLD &&
-        conn->send.una > c->recovery_point) { /* RFC 6582 section 3.2 step 2 */
+    if (conn->recovery == TCP_OPEN && c->duplicate_acks == duplicate_threshold(conn)) {
         salvo_tcp_mark_lost(tcp, conn, conn->send.segment_head & (tcp->config.segments_max - 1),
                             true);
         salvo_tcp_cc_recover(tcp, conn, now_us);

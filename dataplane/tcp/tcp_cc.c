@@ -156,6 +156,7 @@ void salvo_tcp_cc_recover(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, in
     undo_remember(conn, now_us);
     threshold_reduce(tcp, conn);
     c->prr_delivered = c->prr_out = 0;
+    c->sent_again = 0;
     c->prr_flight = SALVO_MAX(conn->send.max - conn->send.una - c->sacked, UINT64_C(1));
     c->recovery_point = conn->send.max;
     conn->recovery = TCP_RECOVERING;
@@ -201,8 +202,10 @@ void salvo_tcp_cc_timeout(const struct salvo_tcp *tcp, struct salvo_tcp_conn *co
 
     /* RFC 5681 section 3.1: the threshold is reduced once per loss, not at each repetition. */
     if (conn->timeouts <= 1) {
-        if (conn->recovery == TCP_OPEN)
+        if (conn->recovery == TCP_OPEN) {
             undo_remember(conn, now_us);
+            c->sent_again = 0;
+        }
         threshold_reduce(tcp, conn);
     }
     c->window = conn->send.mss; /* the loss window */

@@ -166,6 +166,7 @@ struct tcp_control { /* congestion control */
     uint64_t sacked; /* bytes SACKed and above una */
     uint32_t lost_count, sacked_count;
     uint32_t duplicate_acks; /* without SACK only */
+    uint32_t sent_again;     /* segments, by the last recovery */
     bool window_limited;
     /* proportional rate reduction, RFC 6937 */
     uint64_t prr_delivered, prr_out, prr_flight;

@@ -84,8 +84,10 @@ static void record_sent(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uint
     segment->sent_us = now_us;
     segment->sends = (uint8_t)SALVO_MIN(segment->sends + 1, 255);
     salvo_tcp_list_append(tcp, conn, slot, TCP_LIST_OUTSTANDING);
-    if (segment->sends > 1)
+    if (segment->sends > 1) {
         tcp->stats.segments_retransmitted++;
+        conn->control.sent_again += conn->recovery != TCP_OPEN;
+    }
     if (conn->recovery == TCP_RECOVERING)
         conn->control.prr_out += segment->size;
 }
