@@ -144,6 +144,20 @@ static uint32_t scoreboard_skip(const struct salvo_tcp *tcp, const struct salvo_
     return end;
 }
 
+/* A block that ends before the FIN of the last record, as of peers that drop an early FIN: it tells
+ * of the arrival, once, though the record stays. */
+static void sack_but_fin(struct salvo_tcp_conn *conn, const struct tcp_segment *segment,
+                         uint64_t start, uint64_t end, const struct tcp_arrival *arrival,
+                         int64_t now_us)
+{
+    const struct tcp_rack *k = &conn->rack;
+    uint64_t end_seq = segment->seq + segment->size;
+
+    if (segment->fin && start <= segment->seq && end + 1 == end_seq && end != segment->seq &&
+        (segment->sent_us > k->sent_us || (segment->sent_us == k->sent_us && end_seq > k->end_seq)))
+        salvo_tcp_rack_note(conn, segment, arrival, now_us);
+}
+
 static uint64_t sack_block_in(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uint64_t start,
                               uint64_t end, const struct tcp_arrival *arrival, int64_t now_us)
 {
@@ -153,8 +167,10 @@ static uint64_t sack_block_in(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn
     for (; i != conn->send.segment_tail; i = scoreboard_skip(tcp, conn, i)) {
         struct tcp_segment *segment = tcp_segment_at(tcp, conn, i);
 
-        if (segment->seq + segment->size > end)
+        if (segment->seq + segment->size > end) {
+            sack_but_fin(conn, segment, start, end, arrival, now_us);
             break;
+        }
         if (segment->seq < start) { /* only a part of it: it counts when all of it has arrived */
             i++;
             continue;
