@@ -180,6 +180,15 @@ static void record_new(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uint3
         conn->state = SALVO_TCP_LAST_ACK;
 }
 
+/* What the congestion window lets into the pipe. RFC 3042: without SACK the first two duplicates,
+ * which take nothing out of the pipe, let a new segment go each. */
+static uint64_t window_for_new(const struct salvo_tcp_conn *conn)
+{
+    uint32_t limited = conn->recovery == TCP_OPEN ? SALVO_MIN(conn->control.duplicate_acks, 2u) : 0;
+
+    return conn->control.window + (uint64_t)limited * conn->send.mss;
+}
+
 /* Why the next segment is not sent. */
 enum out_limit {
     OUT_SEND = 0,
@@ -212,7 +221,7 @@ static enum out_limit next_segment(const struct salvo_tcp *tcp, const struct sal
      */
     if (size < s->mss && !last && size < s->window_max / 2)
         return OUT_PEER;
-    if (!probe && size != 0 && conn->control.pipe + size > conn->control.window &&
+    if (!probe && size != 0 && conn->control.pipe + size > window_for_new(conn) &&
         conn->control.pipe != 0)
         return OUT_CONGESTION;
     /* RFC 896, only when asked for; never in front of a FIN. */
