@@ -112,6 +112,55 @@ void tcp_sim_draw(struct world *w, uint64_t seed)
     w->config.checksum_offload = w->config.tso_max != 0;
 }
 
+static struct bad_link scene_link(const struct world *w, const struct tcp_scene *scene, bool out)
+{
+    return (struct bad_link){
+        .seed = w->seed * 2 + out,
+        .delay_us = 500,
+        .loss = out ? scene->loss : scene->loss_back,
+        .reorder = out ? scene->reorder : 0,
+        .duplicate = out ? scene->duplicate : 0,
+        .rate = 125000000,
+        .queue_us = 100000,
+    };
+}
+
+void tcp_sim_draw_scene(struct world *w, uint64_t seed, const struct tcp_scene *scene)
+{
+    struct salvo_tcp_config *c = &w->config;
+    struct tcp_peer_config *p = &w->peer.config;
+
+    tcp_sim_draw(w, seed);
+    c->segments_max = 4096;
+    c->ranges_max = 256;
+    c->congestion = SALVO_TCP_CUBIC;
+    c->nagle = c->pacing = false;
+    c->sack = p->sack = !scene->no_sack;
+    c->timestamps = p->timestamps = !scene->no_timestamps;
+    c->window_scale = true;
+    c->rto_min_us = 200000;
+    c->tso_max = scene->tso_max;
+    c->checksum_offload = c->tso_max != 0;
+    p->mss = 1460;
+    p->shift = 7;
+    p->buffer_size = 500000;
+    p->ack_every = 2;
+    p->delayed_ack_us = 40000;
+    p->send_total = 0;
+    p->shrinks = scene->shrinks;
+    p->reneges = p->splits_acks = false;
+    w->peer.buffer_now = p->buffer_size;
+    w->links[0] = scene_link(w, scene, true);
+    w->links[1] = scene_link(w, scene, false);
+    w->total = 1500000;
+    for (uint32_t i = 0; i < w->total; i++)
+        w->data[i] = tcp_peer_byte(0, i);
+    w->write_max = 65536;
+    w->write_us = 10;
+    w->read_max = scene->slow_reader ? 20000 : 1000000;
+    w->read_us = 1000;
+}
+
 int64_t tcp_sim_draw_time_us(struct world *w, void *memory, const struct salvo_tcp_target *target)
 {
     struct salvo_random *r = &w->random;

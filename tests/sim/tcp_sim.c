@@ -3,6 +3,7 @@
  *     tcp_sim                       the fixed seeds, 1 to 2,000, and the table of what they met
  *     tcp_sim --seed N              one, told packet by packet
  *     tcp_sim --first N --count M   others; --stop-at F ends after F failures
+ *     tcp_sim --scene K ...         seeds of a scene of tcp_scene.c, counted from 1; 0: of each
  *
  * A seed draws the link (delay, jitter, loss, bursts of loss, reordering, duplication, corruption,
  * rate and queue), the family, the peer's options and vices, both machines' initial numbers and
@@ -338,6 +339,9 @@ static void check_progress(struct world *w)
         w->progress_us = w->now_us;
         w->rto_us = SALVO_MAX(info.rto_us, w->config.rto_min_us);
     }
+    if (info.window_peer >= info.mss)
+        w->gap_percent =
+            SALVO_MAX(w->gap_percent, (uint32_t)((w->now_us - w->progress_us) * 100 / w->rto_us));
     int64_t limit_us = STALL_RTOS * w->rto_us + (info.window_peer < info.mss ? WINDOW_LOST_US : 0);
     if (w->now_us - w->progress_us > limit_us)
         fail(w, "no progress for %lld us, timeout %lld us", (long long)(w->now_us - w->progress_us),
@@ -566,14 +570,12 @@ static void tell_end(const struct world *w)
                 w->seed, w->failure, seconds, w->seed);
 }
 
-/* Runs one seed; true when all held. `met` counts the seeds that met each thing. */
-static bool run_seed(uint64_t seed, bool loud, uint64_t met[MET_COUNT], uint64_t *ret_digest)
-{
-    static struct world world;
-    struct world *w = &world;
+static struct world world;
 
-    seed_now = seed;
-    tcp_sim_draw(w, seed);
+/* Runs what was drawn; true when all held. The tally of a scene counts it. */
+static bool run_world(struct world *w, bool loud, struct tcp_tally *tally)
+{
+    seed_now = w->seed;
     w->loud = loud;
     if (loud)
         tell_drawn(w);
@@ -596,14 +598,24 @@ static bool run_seed(uint64_t seed, bool loud, uint64_t met[MET_COUNT], uint64_t
     }
     check_end(w);
     note_met(w);
-    for (unsigned i = 0; i < MET_COUNT; i++)
-        met[i] += w->met[i] != 0;
+    if (tally != NULL)
+        tcp_scene_add(tally, w);
     while (w->air.count != 0)
         free(bad_air_pop(&w->air).frame);
     tell_end(w);
-    *ret_digest = w->digest;
     free(memory);
     return w->failure[0] == '\0';
+}
+
+/* `met` counts the seeds that met each thing. */
+static bool run_seed(uint64_t seed, bool loud, uint64_t met[MET_COUNT], uint64_t *ret_digest)
+{
+    tcp_sim_draw(&world, seed);
+    bool good = run_world(&world, loud, NULL);
+    for (unsigned i = 0; i < MET_COUNT; i++)
+        met[i] += world.met[i] != 0;
+    *ret_digest = world.digest;
+    return good;
 }
 
 /* Runs seeds from `first` on; returns how many failed. */
@@ -626,10 +638,30 @@ static uint64_t run_seeds(uint64_t first, uint64_t count, uint64_t stop_at, uint
     return failed;
 }
 
+/* Runs each scene, or one; returns how many cost too much, and how many seeds failed. */
+static uint64_t run_scenes(uint64_t only, uint64_t first, uint64_t count)
+{
+    uint64_t failed = 0;
+
+    for (unsigned i = 0; i < tcp_scenes_count; i++) {
+        struct tcp_tally tally = {0};
+
+        if (only != 0 && only != i + 1)
+            continue;
+        for (uint64_t seed = first; seed < first + count; seed++) {
+            tcp_sim_draw_scene(&world, seed, &tcp_scenes[i]);
+            failed += !run_world(&world, count == 1, &tally);
+        }
+        failed += !tcp_scene_judge(&tcp_scenes[i], &tally);
+    }
+    return failed;
+}
+
 int main(int argc, char **argv)
 {
     uint64_t first = 1, count = 2000, stop_at = UINT64_MAX, met[MET_COUNT] = {0}, missed = 0;
-    bool fixed = true;
+    uint64_t scene = 0;
+    bool fixed = true, scenes = false;
 
     signal(SIGABRT, on_abort);
     for (int i = 1; i + 1 < argc; i += 2) {
@@ -642,8 +674,12 @@ int main(int argc, char **argv)
             count = value;
         else if (strcmp(argv[i], "--stop-at") == 0)
             stop_at = value;
+        else if (strcmp(argv[i], "--scene") == 0)
+            scene = value, scenes = true;
         fixed = false;
     }
+    if (scenes)
+        return run_scenes(scene, first, count) != 0;
     uint64_t failed = run_seeds(first, count, stop_at, met);
     for (unsigned i = 0; i < MET_COUNT && count != 1; i++) {
         printf("%6" PRIu64 " seeds: %s\n", met[i], met_names[i]);

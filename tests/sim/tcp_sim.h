@@ -63,6 +63,7 @@ struct world {
     uint64_t handed_over;
     int64_t start_us;
     int64_t progress_us, rto_us;
+    uint32_t gap_percent; /* the longest that una stood still, of the timeout */
     uint64_t una;
     int64_t peer_progress_us;
     uint32_t peer_una;
@@ -73,9 +74,37 @@ struct world {
     char failure[256];
 };
 
+/* A link and a peer that are always the same, to count over many seeds what recovery costs. */
+struct tcp_scene {
+    const char *name;
+    bool no_sack, no_timestamps, shrinks, slow_reader;
+    uint32_t loss, reorder, duplicate, loss_back; /* per 10,000 */
+    uint32_t tso_max;
+    /* At most: bytes sent again for each 100 lost; for each 1,000 packets lost timeouts, and
+     * recoveries undone. */
+    uint32_t again_percent_max, timeouts_permille_max, undone_permille_max;
+};
+
+/* What the seeds of a scene came to. */
+struct tcp_tally {
+    uint64_t seeds, lost, bytes_lost, bytes_again, timeouts, recoveries, undone;
+    int64_t time_us;
+    uint32_t gap_percent; /* the longest wait, in percent of the timeout */
+    uint64_t gap_seed;
+};
+
 extern const uint8_t tcp_sim_mac[6];
 
 /* tcp_draw.c: all that a seed decides before it starts. */
 void tcp_sim_draw(struct world *w, uint64_t seed);
+/* The same, but for what the scene says. */
+void tcp_sim_draw_scene(struct world *w, uint64_t seed, const struct tcp_scene *scene);
 /* The time at which we begin: just before our numbers wrap, or our timestamps, or any. */
 int64_t tcp_sim_draw_time_us(struct world *w, void *memory, const struct salvo_tcp_target *target);
+
+/* tcp_scene.c */
+extern const struct tcp_scene tcp_scenes[];
+extern const unsigned tcp_scenes_count;
+void tcp_scene_add(struct tcp_tally *tally, const struct world *w);
+/* Prints a line; false when it cost more than the scene allows. */
+bool tcp_scene_judge(const struct tcp_scene *scene, const struct tcp_tally *tally);
