@@ -95,7 +95,11 @@ void salvo_dhcp_init(struct salvo_dhcp *d, const uint8_t mac[6], uint64_t seed, 
 
 int64_t salvo_dhcp_deadline_us(const struct salvo_dhcp *d)
 {
-    return d->wanted ? INT64_MIN : d->due_us;
+    if (!d->wanted)
+        return d->due_us;
+    if (!salvo_dhcp_bound(d))
+        return INT64_MAX;
+    return d->state == SALVO_DHCP_RENEWING ? d->rebind_us : d->lease.ends_us;
 }
 
 static void renew_timers(struct salvo_dhcp *d, int64_t now_us)
@@ -117,6 +121,8 @@ void salvo_dhcp_timers(struct salvo_dhcp *d, int64_t now_us)
         lease_end(d, now_us);
         return;
     }
+    if (d->wanted && d->state == SALVO_DHCP_RENEWING && now_us >= d->rebind_us)
+        renew_timers(d, now_us);
     if (d->wanted || now_us < d->due_us)
         return;
     if (salvo_dhcp_bound(d))
@@ -280,15 +286,32 @@ static bool parse_options(struct salvo_reader r, struct dhcp_answer *answer)
     return true;
 }
 
-/* Whether the answer names an address that we could live with. */
+/* A host's own address: not of a group, of this host or of "this network" (RFC 1122 section
+ * 3.2.1.3), nor, in a network of `host_mask`, the network's or everybody's. */
+static bool address_is_host(const struct salvo_ip_address *address, uint32_t host_mask)
+{
+    uint32_t host = salvo_load_be32(address->bytes) & host_mask;
+
+    return address->version == 4 && salvo_ip_is_unicast(address) && address->bytes[0] != 0 &&
+           address->bytes[0] != 127 && (host_mask <= 1 || (host != 0 && host != host_mask));
+}
+
+/* Whether the answer names an address that we could live with. A gateway that is none is left out:
+ * the brokers may be on the link. It may lie outside the network, as clouds have it. */
 static bool answer_usable(struct dhcp_answer *answer)
 {
     struct salvo_dhcp_lease *lease = &answer->lease;
     uint32_t host = ~answer->mask;
 
-    if (!salvo_ip_is_unicast(&lease->address) || lease->server.version == 0 ||
-        answer->lease_s == 0 || !answer->mask_given || answer->mask == 0 || (host & (host + 1)))
+    if (answer->lease_s == 0 || !answer->mask_given || answer->mask == 0 || (host & (host + 1)) ||
+        !address_is_host(&lease->address, host) || !address_is_host(&lease->server, 0) ||
+        salvo_ip_equal(&lease->server, &lease->address))
         return false;
+    bool near = ((salvo_load_be32(lease->gateway.bytes) ^ salvo_load_be32(lease->address.bytes)) &
+                 answer->mask) == 0;
+    if (!address_is_host(&lease->gateway, near ? host : 0) ||
+        salvo_ip_equal(&lease->gateway, &lease->address))
+        lease->gateway = (struct salvo_ip_address){0};
     lease->prefix_bits = (uint8_t)__builtin_popcount(answer->mask);
     if (lease->mtu < SALVO_IP4_MTU_SAFE)
         lease->mtu = 0;
@@ -351,14 +374,35 @@ static void offered(struct salvo_dhcp *d, const struct dhcp_answer *answer, int6
 static void acknowledged(struct salvo_dhcp *d, const struct dhcp_answer *answer,
                          const uint8_t *source_mac, int64_t now_us)
 {
-    if (d->state == SALVO_DHCP_SELECTING || d->state == SALVO_DHCP_BOUND)
+    if (d->state == SALVO_DHCP_REQUESTING &&
+        !salvo_ip_equal(&answer->lease.address, &d->offer.address)) {
+        d->malformed++; /* not what was asked for: the question is repeated */
         return;
+    }
     if (salvo_dhcp_bound(d) && !salvo_ip_equal(&answer->lease.address, &d->lease.address)) {
         lease_end(d, now_us); /* another address in answer to a renewal: ours is gone */
         return;
     }
     memcpy(d->server_mac, source_mac, 6);
     lease_take(d, answer);
+}
+
+/* Whether a REQUEST of ours is open, and this server was asked: the one whose offer or lease it is;
+ * past T2 all are. Every server hears a broadcast, and another's NAK is not about us. */
+static bool answer_is_awaited(const struct salvo_dhcp *d, const struct dhcp_answer *answer)
+{
+    const struct salvo_ip_address *server = &answer->lease.server;
+
+    switch (d->state) {
+    case SALVO_DHCP_REQUESTING:
+        return salvo_ip_equal(server, &d->offer.server);
+    case SALVO_DHCP_RENEWING:
+        return salvo_ip_equal(server, &d->lease.server);
+    case SALVO_DHCP_REBINDING:
+        return true;
+    default:
+        return false;
+    }
 }
 
 static void message_in(struct salvo_dhcp *d, const uint8_t *message, uint32_t size,
@@ -373,13 +417,13 @@ static void message_in(struct salvo_dhcp *d, const uint8_t *message, uint32_t si
     if (salvo_load_be32(message + 4) != d->exchange)
         return; /* of an exchange before, or of nobody's */
     if (answer.type == DHCP_NAK) {
-        if (d->state == SALVO_DHCP_SELECTING || d->state == SALVO_DHCP_BOUND)
+        if (!answer_is_awaited(d, &answer))
             return;
         d->naks++;
         lease_end(d, now_us);
         return;
     }
-    if (answer.type != DHCP_OFFER && answer.type != DHCP_ACK)
+    if (answer.type != DHCP_OFFER && (answer.type != DHCP_ACK || !answer_is_awaited(d, &answer)))
         return;
     if (!answer_usable(&answer))
         d->malformed++;

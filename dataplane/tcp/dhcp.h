@@ -59,6 +59,7 @@ struct salvo_dhcp {
 void salvo_dhcp_init(struct salvo_dhcp *dhcp, const uint8_t mac[6], uint64_t seed, int64_t now_us);
 /* A whole Ethernet frame; what is not for this machine is ignored. */
 void salvo_dhcp_input(struct salvo_dhcp *dhcp, const uint8_t *frame, uint32_t size, int64_t now_us);
+/* When time alone changes something; a message that waits for output is none of it. */
 int64_t salvo_dhcp_deadline_us(const struct salvo_dhcp *dhcp);
 void salvo_dhcp_timers(struct salvo_dhcp *dhcp, int64_t now_us);
 /* Writes the next frame (SALVO_DHCP_FRAME_SIZE bytes, checksums filled) and returns its size; 0:

@@ -566,6 +566,28 @@ static void a_lease_is_renewed_and_links_end_when_it_is_lost(void **state)
     salvo_net_destroy(net);
 }
 
+/* What DHCP has to say waits for the link; the lane need not watch it do so. */
+static void a_lease_to_renew_lets_sleep_while_the_link_is_down(void **state)
+{
+    struct salvo_net_tcp_lease lease = {0};
+    struct salvo_net *net;
+
+    device_init(false);
+    device.dhcp_lease_s = 4;
+    assert_int_equal(lease_take(&lease), 0);
+    net = open_over(&lease);
+    device.down = true;
+    device.clock.mono_now_ns += 2200 * SALVO_NS_PER_MS; /* T1 has passed */
+    device.naps = 0;
+    salvo_net_wait(net, 1, 0, 10 * SALVO_NS_PER_MS);
+    assert_in_range(device.naps, 1, 1000);
+    assert_int_equal(lease.dhcp.state, SALVO_DHCP_RENEWING);
+    device.down = false;
+    salvo_net_wait(net, 1, 0, 10 * SALVO_NS_PER_MS);
+    assert_int_equal(lease.dhcp.acks, 2);
+    salvo_net_destroy(net);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -577,6 +599,7 @@ int main(void)
         cmocka_unit_test(what_came_before_a_reset_is_told_before_it),
         cmocka_unit_test(without_a_dhcp_server_the_wait_ends_in_time),
         cmocka_unit_test(a_lease_is_renewed_and_links_end_when_it_is_lost),
+        cmocka_unit_test(a_lease_to_renew_lets_sleep_while_the_link_is_down),
         cmocka_unit_test(naps_grow_longer_while_nothing_comes),
     };
 

@@ -32,7 +32,7 @@ struct answer {
     uint8_t type;
     uint32_t exchange, lease_s, t1_s, t2_s, mask;
     uint16_t mtu;
-    uint8_t address[4];
+    uint8_t address[4], server[4], router[4]; /* both server_ip unless given */
     bool no_router, overloaded, cut, sum_wrong, no_sum, other_client;
 };
 
@@ -129,10 +129,10 @@ static void say(struct rig *rig, const struct answer *a)
     } else {
         salvo_write_bytes(&w, (const uint8_t[]){53, 1, a->type}, 3);
     }
-    write_number(&w, 54, salvo_load_be32(server_ip));
+    write_number(&w, 54, salvo_load_be32(a->server[0] != 0 ? a->server : server_ip));
     write_number(&w, 1, a->mask);
     if (!a->no_router)
-        write_number(&w, 3, salvo_load_be32(server_ip));
+        write_number(&w, 3, salvo_load_be32(a->router[0] != 0 ? a->router : server_ip));
     write_number(&w, 51, a->lease_s);
     write_number(&w, 58, a->t1_s);
     write_number(&w, 59, a->t2_s);
@@ -418,6 +418,20 @@ static void answers_that_cannot_be_are_refused(void **state)
         {"a group's address",
          {.mask = 0xffff0000, .lease_s = 60, .address = {224, 0, 0, 1}},
          false},
+        {"this host's", {.mask = 0xffff0000, .lease_s = 60, .address = {127, 0, 0, 1}}, false},
+        {"the network's", {.mask = 0xffff0000, .lease_s = 60, .address = {10, 1, 0, 0}}, false},
+        {"everybody's", {.mask = 0xffff0000, .lease_s = 60, .address = {10, 1, 255, 255}}, false},
+        {"of two", {.mask = 0xfffffffe, .lease_s = 60, .address = {10, 1, 255, 255}}, true},
+        {"of one", {.mask = 0xffffffff, .lease_s = 60, .address = {10, 1, 255, 255}}, true},
+        {"a group for a server",
+         {.mask = 0xffff0000, .lease_s = 60, .server = {224, 0, 0, 1}},
+         false},
+        {"everybody for a server",
+         {.mask = 0xffff0000, .lease_s = 60, .server = {255, 255, 255, 255}},
+         false},
+        {"a server that is us",
+         {.mask = 0xffff0000, .lease_s = 60, .server = {10, 1, 0, 77}},
+         false},
     };
 
     for (size_t i = 0; i < SALVO_ARRAY_LENGTH(cases); i++) {
@@ -433,6 +447,96 @@ static void answers_that_cannot_be_are_refused(void **state)
         if (hear(&rig)->any != cases[i].good)
             fail_msg("%s", cases[i].what);
     }
+}
+
+/* The brokers may be on the link: what is no gateway is left out. */
+static void a_gateway_that_cannot_be_is_left_out(void **state)
+{
+    static const struct {
+        uint8_t router[4];
+        bool good;
+    } cases[] = {
+        {{10, 1, 0, 1}, true},      {{10, 9, 0, 1}, true}, /* not on the link, as in clouds */
+        {{10, 1, 255, 255}, false}, {{10, 1, 0, 77}, false}, {{127, 0, 0, 1}, false},
+        {{224, 0, 0, 1}, false},    {{240, 0, 0, 1}, false}, {{255, 255, 255, 255}, false},
+    };
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(cases); i++) {
+        struct rig rig = rig_make(30 + i);
+        struct answer a;
+
+        hear(&rig);
+        a = answer_of(&rig, 2);
+        a.mask = 0xffff0000;
+        memcpy(a.router, cases[i].router, 4);
+        say(&rig, &a);
+        hear(&rig);
+        a.type = 5;
+        say(&rig, &a);
+        assert_true(salvo_dhcp_bound(&rig.dhcp));
+        assert_int_equal(rig.dhcp.lease.gateway.version, cases[i].good ? 4 : 0);
+        if (cases[i].good)
+            assert_memory_equal(rig.dhcp.lease.gateway.bytes, cases[i].router, 4);
+    }
+}
+
+/* To whom a REQUEST was, and for what. */
+static void only_what_was_asked_for_is_taken(void **state)
+{
+    static const uint8_t other[4] = {10, 1, 0, 2};
+    struct rig rig = rig_make(40);
+    struct answer offer, a;
+
+    hear(&rig);
+    offer = answer_of(&rig, 2);
+    say(&rig, &offer);
+    assert_int_equal(hear(&rig)->type, 3);
+    a = answer_of(&rig, 5);
+    a.address[3]++;
+    say(&rig, &a);
+    assert_false(salvo_dhcp_bound(&rig.dhcp));
+    for (uint8_t type = 5; type <= 6; type++) {
+        a = answer_of(&rig, type);
+        memcpy(a.server, other, 4);
+        say(&rig, &a);
+        assert_int_equal(rig.dhcp.state, SALVO_DHCP_REQUESTING);
+    }
+    assert_int_equal(rig.dhcp.naks, 0);
+    pass(&rig); /* and is asked again */
+    assert_int_equal(hear(&rig)->type, 3);
+    a = answer_of(&rig, 5);
+    say(&rig, &a);
+    assert_true(salvo_dhcp_bound(&rig.dhcp));
+
+    pass(&rig); /* T1: its server alone */
+    assert_int_equal(hear(&rig)->type, 3);
+    a = answer_of(&rig, 6);
+    memcpy(a.server, other, 4);
+    say(&rig, &a);
+    assert_int_equal(rig.dhcp.lost, 0);
+    rig.now_us = rig.dhcp.rebind_us; /* T2: anybody */
+    salvo_dhcp_timers(&rig.dhcp, rig.now_us);
+    assert_int_equal(hear(&rig)->to[0], 255);
+    a = answer_of(&rig, 5);
+    memcpy(a.server, other, 4);
+    say(&rig, &a);
+    assert_int_equal(rig.dhcp.state, SALVO_DHCP_BOUND);
+    assert_memory_equal(rig.dhcp.lease.server.bytes, other, 4);
+}
+
+/* The link was down from T1 on: when it is back behind T2, anybody is asked. */
+static void rebinding_begins_while_a_question_waits(void **state)
+{
+    struct rig rig = rig_make(41);
+
+    bind_it(&rig, 1000);
+    pass(&rig);
+    assert_int_equal(rig.dhcp.state, SALVO_DHCP_RENEWING);
+    assert_int_equal(pass(&rig), 375 * SECOND);
+    assert_int_equal(rig.dhcp.state, SALVO_DHCP_REBINDING);
+    assert_int_equal(salvo_dhcp_deadline_us(&rig.dhcp), rig.dhcp.lease.ends_us);
+    assert_int_equal(hear(&rig)->to[0], 255);
+    assert_int_equal(rig.dhcp.lost, 0);
 }
 
 /* Noise in what a server said: nothing is read past the end, and time always goes on. */
@@ -454,8 +558,10 @@ static void noise_does_no_harm(void **state)
             a.t1_s = (uint32_t)salvo_random_next(&random) >> salvo_random_below(&random, 32);
             a.t2_s = (uint32_t)salvo_random_next(&random) >> salvo_random_below(&random, 32);
             say(&rig, &a);
-            if (salvo_dhcp_deadline_us(&rig.dhcp) == INT64_MAX)
+            if (salvo_dhcp_bound(&rig.dhcp) && rig.dhcp.lease.ends_us == INT64_MAX)
                 break;
+            if (salvo_dhcp_deadline_us(&rig.dhcp) == INT64_MAX)
+                continue; /* a question waits */
             if (salvo_dhcp_deadline_us(&rig.dhcp) > rig.now_us)
                 pass(&rig);
             else
@@ -477,6 +583,9 @@ int main(void)
         cmocka_unit_test(a_lease_that_is_taken_back_is_lost),
         cmocka_unit_test(a_lease_for_ever_asks_nothing),
         cmocka_unit_test(answers_that_cannot_be_are_refused),
+        cmocka_unit_test(a_gateway_that_cannot_be_is_left_out),
+        cmocka_unit_test(only_what_was_asked_for_is_taken),
+        cmocka_unit_test(rebinding_begins_while_a_question_waits),
         cmocka_unit_test(noise_does_no_harm),
     };
 
