@@ -91,6 +91,17 @@ static void lane_find_submitters(struct salvo_lane *lane)
     }
 }
 
+/* A message at the front of its ring that cannot be taken yet: the next event may change that, or
+ * its own deadline. Until then nothing of this ring is a reason to stay awake. */
+static void lane_hold_ring(struct salvo_lane *lane, struct salvo_submitter *s,
+                           const struct salvo_slot *slot)
+{
+    int64_t at = SALVO_MIN(slot->deadline_ns, lane->drain_at_ns);
+
+    lane->rings_held_ns = SALVO_MIN(lane->rings_held_ns, at);
+    salvo_ring_look(&s->messages);
+}
+
 /* One submitter's ring, up to `max` messages. */
 static int lane_take_from(struct salvo_lane *lane, struct salvo_submitter *s, int max,
                           int64_t now_ns)
@@ -101,8 +112,12 @@ static int lane_take_from(struct salvo_lane *lane, struct salvo_submitter *s, in
         uint32_t size;
         struct salvo_slot *slot = salvo_ring_peek(&s->messages, &size);
 
-        if (slot == NULL || salvo_lane_take_slot(lane, s, slot, now_ns) != LANE_TAKEN)
+        if (slot == NULL)
             break;
+        if (salvo_lane_take_slot(lane, s, slot, now_ns) != LANE_TAKEN) {
+            lane_hold_ring(lane, s, slot);
+            break;
+        }
         salvo_ring_advance(&s->messages, size);
         taken++;
     }
@@ -115,10 +130,12 @@ static int lane_take_from(struct salvo_lane *lane, struct salvo_submitter *s, in
 static int lane_take_messages(struct salvo_lane *lane, int64_t now_ns)
 {
     int left = SALVO_LANE_MESSAGES_PER_CYCLE;
+    bool dirty = lane->waiting_dirty;
     int share;
 
     lane_find_submitters(lane);
     lane->ring_has_more = false;
+    lane->rings_held_ns = INT64_MAX;
     if (lane->submitters_count == 0)
         return 0;
     share = SALVO_MAX(left / (int)lane->submitters_count, 1);
@@ -131,7 +148,8 @@ static int lane_take_messages(struct salvo_lane *lane, int64_t now_ns)
         lane->ring_has_more |= taken == share;
     }
     lane->submitter_next++;
-    return SALVO_LANE_MESSAGES_PER_CYCLE - left;
+    /* What made room for a message that then was not taken is work too: the next turn goes on. */
+    return SALVO_LANE_MESSAGES_PER_CYCLE - left + (lane->waiting_dirty && !dirty);
 }
 
 /* Frames -> network: each connection that was written to hands over all it has, as byte ranges. */
@@ -235,6 +253,7 @@ int64_t salvo_lane_next_ns(const struct salvo_lane *lane, int64_t now_ns)
     int64_t at = SALVO_MIN(salvo_wheel_next_ns(&lane->inflight), lane->tend_at_ns);
 
     at = SALVO_MIN(at, lane->waiting_at_ns);
+    at = SALVO_MIN(at, lane->rings_held_ns);
     at = SALVO_MIN(at, salvo_batches_next_ns(&lane->batches));
     if (lane->open != 0)
         at = SALVO_MIN(at, lane->drain_at_ns);
@@ -249,7 +268,8 @@ uint64_t salvo_lane_outstanding(const struct salvo_lane *lane)
            lane->lined;
 }
 
-/* True when something came in since the last turn looked. */
+/* True when something came in since the last turn looked. What it saw and could not take does not
+ * count: a lane that waits for its peers would spin. */
 static bool lane_has_input(struct salvo_lane *lane)
 {
     if (!salvo_ring_empty(&lane->port.commands) ||
@@ -258,7 +278,7 @@ static bool lane_has_input(struct salvo_lane *lane)
             lane->submitters_epoch_seen)
         return true;
     for (uint32_t i = 0; i < lane->submitters_count; i++)
-        if (!salvo_ring_empty(&lane->conf.submitters[lane->submitters_mine[i]].messages))
+        if (salvo_ring_has_news(&lane->conf.submitters[lane->submitters_mine[i]].messages))
             return true;
     return false;
 }
@@ -391,6 +411,7 @@ int salvo_lane_init(struct salvo_lane *lane, const struct salvo_lane_conf *conf,
     lane->chunks_share = conf->chunks_max;
     lane->tend_at_ns = INT64_MAX;
     lane->waiting_at_ns = INT64_MAX;
+    lane->rings_held_ns = INT64_MAX;
     lane->drain_at_ns = INT64_MAX;
     return 0;
 }

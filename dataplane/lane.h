@@ -127,6 +127,7 @@ struct salvo_lane {
     int64_t *route_wanted_ns; /* by topic: when control was last asked */
     int64_t tend_at_ns;       /* connections want looking after */
     int64_t waiting_at_ns;    /* not before: a paused retry */
+    int64_t rings_held_ns;    /* deadline of the first message that no ring could give */
     bool ring_has_more;       /* this turn's bound was reached before the rings were empty */
     uint32_t unbound;         /* requests in the lines of topics */
     bool waiting_dirty;       /* something changed that may let waiting requests go */

@@ -166,6 +166,19 @@ static inline void salvo_ring_advance(struct salvo_ring *ring, uint32_t size)
     ring->head_next += salvo_ring_record_size(size);
 }
 
+/* Takes note of what is in the ring now, though the front cannot be taken. Thread: consumer. */
+static inline void salvo_ring_look(struct salvo_ring *ring)
+{
+    /* (t) pairs with (T) in salvo_ring_publish. */
+    ring->tail_cached = atomic_load_explicit(&ring->tail, memory_order_acquire);
+}
+
+/* True when something came in that neither peek nor look has seen. Thread: consumer. */
+static inline bool salvo_ring_has_news(const struct salvo_ring *ring)
+{
+    return atomic_load_explicit(&ring->tail, memory_order_relaxed) != ring->tail_cached;
+}
+
 /* Gives the room of everything stepped over back to the producer. */
 static inline void salvo_ring_release(struct salvo_ring *ring)
 {

@@ -48,6 +48,7 @@ static struct fake_net {
     unsigned buffers_out, buffer_next;
     bool refuse; /* connects fail */
     bool pend;   /* connects neither succeed nor fail */
+    unsigned waits;
     size_t room; /* of new links */
 } net;
 
@@ -146,6 +147,16 @@ static void fake_flush(struct salvo_net *self)
     (void)self;
 }
 
+static void fake_wait(struct salvo_net *self, unsigned events_min, int64_t gather_ns,
+                      int64_t timeout_ns)
+{
+    (void)self;
+    (void)events_min;
+    (void)gather_ns;
+    assert_true(timeout_ns > 0);
+    net.waits++;
+}
+
 static void fake_close(struct salvo_net *self, uint32_t link)
 {
     (void)self;
@@ -160,6 +171,7 @@ static const struct salvo_net_ops fake_ops = {
     .give_back = fake_give_back,
     .poll = fake_poll,
     .flush = fake_flush,
+    .wait = fake_wait,
     .wake = fake_flush,
     .close = fake_close,
 };
@@ -1104,6 +1116,67 @@ static void a_batch_that_cannot_go_lets_the_lane_sleep(void **state)
     expect(2, SALVO_OK, SALVO_STORED_YES, 1);
 }
 
+/* --- a full window ---------------------------------------------------------------------------- */
+
+/* Whether a lane that is sent to sleep now waits for the network. */
+static bool sleeps(void)
+{
+    unsigned before = net.waits;
+
+    salvo_lane_sleep(&f.lane, 1, 0, MS, true);
+    return net.waits != before;
+}
+
+static void a_ring_that_cannot_be_taken_from_lets_the_lane_sleep(void **state)
+{
+    static struct request r;
+    uint32_t first;
+
+    (void)state;
+    f.conf.window = 1;
+    start();
+    first = submit(0, 50);
+    for (int i = 0; i < 4; i++)
+        submit(0, 50);
+    assert_false(sleeps());
+    turns(2);
+    assert_int_equal(f.lane.open, 2); /* one to each broker; three stay in the ring */
+    assert_true(sleeps());
+    submit(0, 50); /* is news, once */
+    assert_false(sleeps());
+    turn();
+    assert_true(sleeps());
+    for (int i = 0; i < 6; i++) {
+        assert_true(any_request(&r));
+        answer(&r, 0);
+        turns(2);
+    }
+    for (uint32_t i = first; i < first + 6; i++)
+        expect(i, SALVO_OK, SALVO_STORED_YES, 1);
+}
+
+static void a_message_at_the_front_of_its_ring_ends_at_its_own_deadline(void **state)
+{
+    struct salvo_msg *m;
+    uint32_t front;
+
+    (void)state;
+    f.conf.window = 1;
+    start();
+    submit(0, 50);
+    submit(0, 50);
+    turns(2);
+    m = claim(0, 0, 50);
+    m->slot->budget_ns = 20 * MS;
+    front = commit(m);
+    turns(2);
+    assert_int_equal(salvo_lane_next_ns(&f.lane, f.clock.mono_now_ns), 20 * MS);
+    salvo_clock_manual_advance(&f.clock, 20 * MS);
+    turn();
+    expect(front, SALVO_TIMED_OUT_UNSENT, SALVO_STORED_NO, 0);
+    assert_true(salvo_lane_next_ns(&f.lane, f.clock.mono_now_ns) > 100 * MS);
+}
+
 /* --- order ------------------------------------------------------------------------------------ */
 
 static void ordered_messages_go_one_at_a_time(void **state)
@@ -1446,6 +1519,8 @@ int main(void)
         LANE_TEST(a_batch_answer_is_shared_out),
         LANE_TEST(linger_gathers_until_due),
         LANE_TEST(a_batch_that_cannot_go_lets_the_lane_sleep),
+        LANE_TEST(a_ring_that_cannot_be_taken_from_lets_the_lane_sleep),
+        LANE_TEST(a_message_at_the_front_of_its_ring_ends_at_its_own_deadline),
         LANE_TEST(ordered_messages_go_one_at_a_time),
         LANE_TEST(a_failed_shard_fails_alone),
         LANE_TEST(a_failure_holds_for_what_is_in_the_ring_until_it_is_polled),
