@@ -169,6 +169,7 @@ static void control_housekeeping(void *arg, int64_t now_ns)
                       salvo_fault_unavailable(&control->fault, now_ns));
     salvo_counter_set(control->conf.counters, SALVO_CONTROL_BROKERS_UNREACHABLE,
                       control->fault.unreachable_count);
+    salvo_lease_watch_look(&control->lease_watch, &control->report);
     if (control->conf.statfile != NULL)
         salvo_statfile_copy_errors(control->conf.statfile, control->conf.errors);
 }
@@ -293,7 +294,7 @@ int salvo_control_init(struct salvo_control *control, const struct salvo_control
 
     salvo_assert(conf->lanes_count >= 1);
     salvo_assert(conf->lanes_count <= SALVO_LANES_MAX);
-    *control = (struct salvo_control){.conf = *conf};
+    *control = (struct salvo_control){.conf = *conf, .lease_watch.lease = conf->lease};
     control->report = (struct salvo_report){conf->clock, conf->log, conf->errors, conf->counters};
     salvo_identity_init(&control->identity, conf->config, now_ns, salvo_clock_wall_ms(conf->clock));
     salvo_timers_init(&control->timers);

@@ -12,6 +12,7 @@
 #include "control/fault.h"
 #include "control/heartbeat.h"
 #include "control/identity.h"
+#include "control/lease_watch.h"
 #include "control/nameserver.h"
 #include "control/report.h"
 #include "control/resolve.h"
@@ -32,9 +33,10 @@ struct salvo_control_conf {
     salvo_counter *counters;          /* SALVO_CONTROL_COUNTERS */
     struct salvo_error_log *errors;
     struct salvo_log *log;
-    struct salvo_statfile *statfile; /* gets the errors copied in; may be NULL */
-    struct salvo_net *net;           /* control's own; NULL: lane 0 carries its connections. Has
-                                        room for salvo_control_links_max() links */
+    struct salvo_statfile *statfile;         /* gets the errors copied in; may be NULL */
+    const struct salvo_net_tcp_lease *lease; /* of the lanes' address; NULL: static */
+    struct salvo_net *net; /* control's own; NULL: lane 0 carries its connections. Has
+                              room for salvo_control_links_max() links */
 };
 
 struct salvo_control {
@@ -57,6 +59,7 @@ struct salvo_control {
     struct salvo_routes routes;
     struct salvo_heartbeat heartbeat;
     struct salvo_detector detector;
+    struct salvo_lease_watch lease_watch;
     uint64_t lanes_told; /* DRAIN; a bit each */
     uint64_t lanes_drained;
     bool stopping;

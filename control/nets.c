@@ -288,6 +288,11 @@ uint32_t salvo_nets_take_memory(struct salvo_nets *nets, size_t size)
     return count;
 }
 
+struct salvo_net_tcp_lease *salvo_nets_lease(struct salvo_nets *nets)
+{
+    return nets->port != NULL && by_dhcp(nets->config) ? &nets->lease : NULL;
+}
+
 int salvo_nets_open(struct salvo_nets *nets, uint32_t lane_index, const struct salvo_net_conf *conf,
                     struct salvo_net **ret_net, const char **ret_note)
 {
@@ -299,7 +304,7 @@ int salvo_nets_open(struct salvo_nets *nets, uint32_t lane_index, const struct s
         return salvo_net_open(name, conf, ret_net, ret_note);
     struct salvo_net_tcp_conf tcp_conf = {
         .tcp = lane_tcp(nets, lane_index),
-        .lease = by_dhcp(nets->config) ? &nets->lease : NULL,
+        .lease = salvo_nets_lease(nets),
         .lease_renews = by_dhcp(nets->config) && lane_index == 0,
         .device = nets->share != NULL ? salvo_device_share_lane(nets->share, lane_index)
                                       : salvo_dpdk_port_device(nets->port, lane_index),

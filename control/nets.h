@@ -45,6 +45,9 @@ int salvo_nets_start(struct salvo_nets *nets, const struct salvo_config *config,
  * it (lanes[].memory). Returns for how many. */
 uint32_t salvo_nets_take_memory(struct salvo_nets *nets, size_t size);
 
+/* Of the lanes' address, or NULL: it is static. */
+struct salvo_net_tcp_lease *salvo_nets_lease(struct salvo_nets *nets);
+
 /* The net of a lane, or of control (UINT32_MAX), as salvo_net_open. */
 int salvo_nets_open(struct salvo_nets *nets, uint32_t lane_index, const struct salvo_net_conf *conf,
                     struct salvo_net **ret_net, const char **ret_note);

@@ -360,6 +360,7 @@ static int sender_control_start(struct salvo_sender *sender, uint64_t seed, char
         .errors = &sender->errors,
         .log = &sender->log,
         .statfile = &sender->statfile,
+        .lease = salvo_nets_lease(&sender->nets),
         .net = sender->control_net,
     };
     int r = salvo_control_init(&sender->control, &conf, errbuf, errbuf_size);

@@ -18,6 +18,10 @@ struct salvo_net_tcp_lease {
 
     struct salvo_dhcp dhcp; /* starter, then the net that renews */
     _Atomic bool holds;     /* the net that renews -> all nets */
+
+    /* the net that renews -> control */
+    _Atomic uint32_t lost, regained; /* how often */
+    _Atomic uint32_t other;          /* IPv4: granted now in place of the first; 0: none */
 };
 
 struct salvo_net_tcp_conf {

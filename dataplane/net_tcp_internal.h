@@ -105,7 +105,7 @@ static inline int64_t net_tcp_now_us(const struct net_tcp *n)
 /* Whether the address is ours. */
 static inline bool net_tcp_lease_holds(const struct net_tcp *n)
 {
-    /* Acquire: pairs with the release in net_tcp_lease_look. */
+    /* Acquire: pairs with the release in lease_changed and salvo_net_tcp_lease_take. */
     return n->lease == NULL || atomic_load_explicit(&n->lease->holds, memory_order_acquire);
 }
 

@@ -1,6 +1,7 @@
 /* net_tcp's address by DHCP: taken before it opens, renewed by one of the nets. See net_tcp.h. */
 #include "dataplane/net_tcp_internal.h"
 
+#include "base/bytes.h"
 #include "base/error.h"
 
 #include <errno.h>
@@ -56,20 +57,36 @@ int salvo_net_tcp_lease_take(struct salvo_net_tcp_lease *lease, struct salvo_dev
     return 0;
 }
 
+/* Counts for control, and tells other lanes, which read `holds` each turn: written when it changes.
+ */
+static void lease_changed(struct salvo_net_tcp_lease *lease, bool holds)
+{
+    _Atomic uint32_t *count = holds ? &lease->regained : &lease->lost;
+
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    /* Release: pairs with the acquire in net_tcp_lease_holds. */
+    atomic_store_explicit(&lease->holds, holds, memory_order_release);
+}
+
 /* Bound anew to another address is not bound: the nets have the first. */
 void net_tcp_lease_look(struct net_tcp *n, int64_t now_us)
 {
-    struct salvo_dhcp *dhcp = &n->lease->dhcp;
-    bool holds;
+    struct salvo_net_tcp_lease *lease = n->lease;
+    struct salvo_dhcp *dhcp = &lease->dhcp;
 
     if (now_us >= salvo_dhcp_deadline_us(dhcp))
         salvo_dhcp_timers(dhcp, now_us);
-    holds =
-        salvo_dhcp_bound(dhcp) && salvo_ip_equal(&dhcp->lease.address, &n->lease->first.address);
-    /* Other lanes read it each turn: written when it changes. Release: pairs with the acquire in
-     * net_tcp_lease_holds. */
-    if (holds != atomic_load_explicit(&n->lease->holds, memory_order_relaxed))
-        atomic_store_explicit(&n->lease->holds, holds, memory_order_release);
+    bool bound = salvo_dhcp_bound(dhcp);
+    bool holds = bound && salvo_ip_equal(&dhcp->lease.address, &lease->first.address);
+    if (SALVO_LIKELY(holds == atomic_load_explicit(&lease->holds, memory_order_relaxed)) &&
+        SALVO_LIKELY(bound == holds))
+        return;
+    uint32_t other = bound && !holds ? salvo_load_be32(dhcp->lease.address.bytes) : 0;
+    if (other != atomic_load_explicit(&lease->other, memory_order_relaxed))
+        atomic_store_explicit(&lease->other, other, memory_order_relaxed);
+    if (holds != atomic_load_explicit(&lease->holds, memory_order_relaxed))
+        lease_changed(lease, holds);
 }
 
 void net_tcp_lease_output(struct net_tcp *n, int64_t now_us)

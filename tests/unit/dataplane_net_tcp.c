@@ -556,11 +556,15 @@ static void a_lease_is_renewed_and_links_end_when_it_is_lost(void **state)
     device.dhcp_lease_s = 0;
     turns(net, &seen, 5 * SALVO_NS_PER_S);
     assert_int_equal(lease.dhcp.lost, 1);
+    assert_int_equal(lease.lost, 1);
+    assert_int_equal(lease.regained, 0);
     assert_int_equal(seen.down, 1);
     assert_int_equal(seen.reason, SALVO_NET_DOWN_UNREACHABLE);
     assert_false(device.reset_seen || device.fin_seen); /* nothing is sent from the address */
     device.dhcp_lease_s = 4;
     turns(net, &seen, 70 * SALVO_NS_PER_S);
+    assert_int_equal(lease.regained, 1);
+    assert_int_equal(lease.other, 0);
     seen = (struct seen){0};
     connected(net, &seen);
     salvo_net_destroy(net);
