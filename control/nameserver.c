@@ -49,8 +49,9 @@ static int list_parse(struct salvo_nameserver_entry *ret_entries, const char *li
         if (strspn(at, " ;") < size && entry_parse(&ret_entries[count++], at, size)) {
             snprintf(ret_error, error_size,
                      "option nameserver: \"%.*s\" is not an address; write "
-                     "host:port, several separated by semicolons",
-                     (int)SALVO_MIN(size, (size_t)80), at);
+                     "host:port, several separated by semicolons%s",
+                     (int)SALVO_MIN(size, (size_t)80), at,
+                     memchr(at, ',', size) != NULL ? " (;), not by commas" : "");
             return -EINVAL;
         }
         at += size + (at[size] == ';');

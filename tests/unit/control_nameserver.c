@@ -269,6 +269,7 @@ static void a_list_that_is_none_is_refused_with_the_remedy(void **state)
             fail_msg("\"%s\" was taken", lists[i]);
         assert_non_null(strstr(error, "option nameserver"));
         assert_non_null(strstr(error, "host:port"));
+        assert_int_equal(strstr(error, "not by commas") != NULL, strchr(lists[i], ',') != NULL);
     }
     assert_int_equal(salvo_nameservers_check("a:1; b:2 ;[::1]:9876;", error, sizeof(error)), 0);
 }
