@@ -318,7 +318,9 @@ static void load_finish(struct salvo_load *load)
     result->all.unsent += result->all.planned - load->next;
     result->warmup_ns = load->conf->warmup_ns;
     result->submitting_ns = submitting_ns;
-    result->measured_ns = SALVO_MAX(submitting_ns, load->last_ack_ns - from_ns);
+    result->measured_ns = SALVO_MAX(
+        submitting_ns,
+        (result->measured.acked != 0 ? load->last_ack_ns : load->last_result_ns) - from_ns);
     if (load->measuring)
         result->cpu_seconds = salvo_cpu_process_seconds() - load->cpu_before;
 }

@@ -85,7 +85,9 @@ struct salvo_load_result {
     bool drain_cut;      /* the drain's deadline was needed */
     const char *trouble; /* why the generator gave up before its time; NULL: it did not */
     int64_t warmup_ns;   /* as it was */
-    int64_t measured_ns; /* from the end of the warm-up to the last submission or acknowledgement */
+    /* From the end of the warm-up to the last submission or acknowledgement; to the last result
+     * where nothing was acknowledged. */
+    int64_t measured_ns;
     int64_t submitting_ns; /* of that, until the last submission */
     double cpu_seconds;    /* the whole process, behind the warm-up */
 

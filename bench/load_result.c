@@ -75,6 +75,7 @@ static void result_take(void *arg, const salvo_result *result)
     enum salvo_code code = salvo_result_code(result);
 
     load->out--;
+    load->last_result_ns = SALVO_MAX(load->last_result_ns, done_ns);
     result_count(&load->result->all, result, code);
     if (from_ns >= load->conf->warmup_ns)
         result_count(&load->result->measured, result, code);

@@ -29,7 +29,8 @@ struct salvo_load {
     int64_t full_since_ns; /* no submitter has room; 0: there is room */
     int64_t last_commit_ns;
     int64_t last_ack_ns;
-    uint64_t out; /* committed, without a result */
+    int64_t last_result_ns; /* good or not */
+    uint64_t out;           /* committed, without a result */
     uint32_t swaps;
 };
 

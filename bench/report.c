@@ -61,6 +61,7 @@ static void report_judge_generator(struct salvo_report *report)
             100.0 * (double)result->late / (double)measured);
 }
 
+/* Where nothing arrived there is no rate that the client could have limited. */
 static void report_judge_limit(struct salvo_report *report)
 {
     const struct salvo_load_result *result = report->result;
@@ -68,6 +69,8 @@ static void report_judge_limit(struct salvo_report *report)
     const char *thread =
         report->conf->caller ? "the one thread of generator and lane" : "the generator's thread";
 
+    if (result->measured.acked == 0)
+        return;
     if (result->lane_busy_share >= REPORT_BUSY_SHARE_LIMIT)
         snprintf(report->limit_reason, sizeof(report->limit_reason),
                  "the lanes were busy for %.0f %% of the time", 100 * result->lane_busy_share);

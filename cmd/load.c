@@ -310,6 +310,7 @@ static int load_open(struct load_run *run)
         load_config_derive(run);
         r = load_check(run);
     }
+    salvo_machine_read(&run->report.machine); /* while there are descriptors for it */
     if (r == 0)
         r = load_open_file("json", run->values.json, &run->json);
     if (r == 0)
@@ -392,7 +393,6 @@ static int load_report(struct load_run *run)
     report->conf = &run->conf;
     report->result = &run->result;
     load_report_settings(run);
-    salvo_machine_read(&report->machine);
     report->build = salvo_build_info();
     salvo_report_judge(report);
     code = salvo_report_exit_code(report);

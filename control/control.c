@@ -21,6 +21,21 @@ static void assert_on_control(const struct salvo_control *control)
 
 /* --- one turn ---------------------------------------------------------------------------- */
 
+static void control_connection_down(struct salvo_control *control, const struct salvo_event *event)
+{
+    const char *name = salvo_control_broker_name(control, event->broker);
+
+    if (event->code == EMFILE)
+        salvo_report_error(&control->report, "lane: connection", -EMFILE,
+                           "broker %s: this process is out of descriptors (EMFILE); raise ulimit "
+                           "-n or LimitNOFILE",
+                           name);
+    else
+        salvo_report_error(&control->report, "lane: connection", -(int32_t)event->down - 1,
+                           "broker %s: %s (%d)", name, salvo_net_down_text(event->down),
+                           event->code);
+}
+
 static void control_lane_event(struct salvo_control *control, const struct salvo_event *event,
                                int64_t now_ns)
 {
@@ -41,9 +56,7 @@ static void control_lane_event(struct salvo_control *control, const struct salvo
                        salvo_control_broker_name(control, event->broker));
         return;
     case SALVO_EVENT_CONNECTION_DOWN:
-        salvo_report_error(report, "lane: connection", -(int32_t)event->down - 1,
-                           "broker %s: %s (%d)", salvo_control_broker_name(control, event->broker),
-                           salvo_net_down_text(event->down), event->code);
+        control_connection_down(control, event);
         return;
     case SALVO_EVENT_FRAME_ERROR:
         salvo_report_error(report, "lane: bad frame", event->code,

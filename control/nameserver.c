@@ -194,7 +194,11 @@ static void query_send(struct salvo_nameservers *ns, struct salvo_nameserver_que
     salvo_counter_add(ns->report->counters, SALVO_CONTROL_ROUTE_QUERIES, 1);
     r = salvo_rpc_request(ns->rpc, &call, now_ns);
     if (r)
-        query_fail_errno(ns, query, r, "no connection can be made", now_ns);
+        query_fail_errno(ns, query, r,
+                         r == -EMFILE
+                             ? "out of descriptors (EMFILE), raise ulimit -n or LimitNOFILE"
+                             : "no connection can be made",
+                         now_ns);
 }
 
 /* Goes on with the queries that wait for this address. */

@@ -101,7 +101,7 @@ static int by_lane_connect(struct salvo_net *net, const struct salvo_endpoint *t
     while (link < n->links_max && n->links[link].state != BY_LANE_FREE)
         link++;
     if (link == n->links_max || commands_waiting(n) >= SENDS_STOP)
-        return -EMFILE;
+        return -ENOSPC;
     n->links[link] = (struct by_lane_link){.state = BY_LANE_CONNECTING, .cookie = cookie};
     n->links_open++;
     command.stream = link;

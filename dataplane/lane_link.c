@@ -120,12 +120,16 @@ static void lane_connect(struct salvo_lane *lane, uint32_t broker,
                          const struct salvo_route_broker *to, int64_t now_ns)
 {
     struct salvo_conn *conn = &lane->conns[broker];
+    struct salvo_event event = {
+        .kind = SALVO_EVENT_CONNECTION_DOWN, .broker = broker, .down = SALVO_NET_DOWN_ERROR};
     int r = salvo_net_connect(lane->net, &to->endpoint, lane->conf.connect_timeout_ns, broker,
                               &conn->link);
 
-    if (r) {
+    if (r) { /* for want of something of ours: the broker's record stays clean */
+        event.code = -r;
         lane_count(lane, SALVO_LANE_CONNECTS_FAILED, 1);
         lane_back_off(lane, conn, now_ns);
+        salvo_lane_tell(lane, &event);
         return;
     }
     conn->state = SALVO_CONN_CONNECTING;

@@ -162,7 +162,7 @@ static inline const struct salvo_net_ops *salvo_net_ops(struct salvo_net *net)
     return head->ops;
 }
 
-/* Starts a connection. UP or DOWN follows within timeout_ns. 0; -EMFILE when links_max are in use,
+/* Starts a connection. UP or DOWN follows within timeout_ns. 0; -ENOSPC when links_max are in use,
  * or another negative errno with nothing started. */
 static inline int salvo_net_connect(struct salvo_net *net, const struct salvo_endpoint *to,
                                     int64_t timeout_ns, uint64_t cookie, uint32_t *ret_link)

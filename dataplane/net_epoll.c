@@ -148,7 +148,7 @@ static int link_take(struct epoll *epoll, int fd, enum epoll_link_state state, u
         *ret_link = link;
         return 0;
     }
-    return salvo_raise(-EMFILE);
+    return salvo_raise(-ENOSPC);
 }
 
 static void link_die(struct epoll *epoll, struct epoll_link *link, enum salvo_net_down reason,

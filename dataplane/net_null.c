@@ -130,7 +130,7 @@ static int null_connect(struct salvo_net *handle, const struct salvo_endpoint *t
         *ret_link = index;
         return 0;
     }
-    return salvo_raise(-EMFILE);
+    return salvo_raise(-ENOSPC);
 }
 
 static int null_listen(struct salvo_net *handle, struct salvo_endpoint *at, uint64_t cookie)

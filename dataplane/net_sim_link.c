@@ -355,7 +355,7 @@ static int sim_connect(struct salvo_net *handle, const struct salvo_endpoint *to
 
     salvo_assert(timeout_ns > 0);
     if (sim_is_full(net))
-        return salvo_raise(-EMFILE);
+        return salvo_raise(-ENOSPC);
     wire = sim_wire_new(net->world);
     wire->endpoint = *to;
     wire->side[0].host = net->host;
@@ -363,7 +363,7 @@ static int sim_connect(struct salvo_net *handle, const struct salvo_endpoint *to
     link = link_take(net, wire, 0, cookie);
     if (link == NULL) {
         sim_wire_unref(net->world, wire);
-        return salvo_raise(-EMFILE);
+        return salvo_raise(-ENOSPC);
     }
     link->state = SIM_LINK_CONNECTING;
     sim_happen(net->world, wire, 1, SIM_SYN, 0, 0, NULL, 0);
@@ -380,7 +380,7 @@ static int sim_listen(struct salvo_net *handle, struct salvo_endpoint *at, uint6
     struct sim_listener *listener;
 
     if (sim_is_full(net))
-        return salvo_raise(-EMFILE);
+        return salvo_raise(-ENOSPC);
     if (*port == 0) {
         do {
             *port = htons(net->world->port_next++);

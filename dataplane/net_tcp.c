@@ -268,11 +268,11 @@ static int net_tcp_connect(struct salvo_net *net, const struct salvo_endpoint *t
         return salvo_trace(r);
     link = link_take(n);
     if (link == NULL)
-        return salvo_raise(-EMFILE);
+        return salvo_raise(-ENOSPC);
     target.cookie = (uint64_t)link->generation << 32 | link->index;
     result = salvo_tcp_open(n->tcp, &target, net_tcp_now_us(n), &link->conn);
     if (result == SALVO_TCP_OPEN_FULL)
-        return salvo_raise(-EMFILE); /* orphans that were reset and not yet forgotten */
+        return salvo_raise(-ENOSPC); /* orphans that were reset and not yet forgotten */
     link->cookie = cookie;
     link->state = TCP_LINK_CONNECTING;
     if (result == SALVO_TCP_OPEN_OK) {

@@ -131,7 +131,7 @@ int uring_connect(struct salvo_net *net, const struct salvo_endpoint *to, int64_
     salvo_assert(timeout_ns > 0);
     link = link_take(uring);
     if (link == NULL)
-        return salvo_raise(-EMFILE);
+        return salvo_raise(-ENOSPC);
     r = salvo_net_socket_new(to, false, &fd);
     if (r)
         return salvo_trace(r);
@@ -169,7 +169,7 @@ int uring_listen(struct salvo_net *net, struct salvo_endpoint *at, uint64_t cook
     uring_bind(uring);
     link = link_take(uring);
     if (link == NULL)
-        return salvo_raise(-EMFILE);
+        return salvo_raise(-ENOSPC);
     r = salvo_net_socket_listen(at, false, &fd);
     if (r)
         return salvo_trace(r);

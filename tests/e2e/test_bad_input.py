@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import re
+import resource
 import shutil
 import struct
 import subprocess
@@ -151,6 +152,31 @@ def test_an_unreachable_nameserver_for_load(salvo_bin):
     )
     assert done.returncode == 2 and time.monotonic() - began < 60
     assert "nameserver" in done.stdout + done.stderr
+
+
+def test_a_lane_without_a_descriptor_says_so_once(salvo_bin, mock, tmp_path):
+    """The limit at which control still has its connections, and the lane gets none: sought, as it
+    hangs on the backend."""
+    for limit in range(8, 40):
+        path = tmp_path / f"{limit}.json"
+        done = run(
+            salvo_bin,
+            "load",
+            *("--nameserver", mock.address, "--count", "100", "--json", path),
+            *("-D", "timeout_ms=1s"),
+            preexec_fn=lambda limit=limit: resource.setrlimit(
+                resource.RLIMIT_NOFILE, (limit, limit)
+            ),
+        )
+        if "no connection to a broker" in done.stdout:
+            break
+        assert done.returncode in (1, 2) and done.stderr != "", (limit, done.stdout)
+    assert done.returncode == 1
+    assert done.stderr.count("(EMFILE); raise ulimit -n") == 1, done.stderr
+    report = json.loads(path.read_text())
+    assert report["client"]["was_limit"] is False and report["client"]["limit_reason"] == ""
+    assert report["seconds"] > 0.5
+    assert report["machine"]["model"] != "unknown"
 
 
 # --- topics and bodies

@@ -136,7 +136,7 @@ static int filter_connect(struct salvo_net *net, const struct salvo_endpoint *to
     int r;
 
     if (link == NULL)
-        return -EMFILE;
+        return -ENOSPC;
     link->cookie = cookie;
     r = salvo_net_connect(filter->inner, to, timeout_ns, 0, &link->inner);
     if (r) {

@@ -163,6 +163,20 @@ static void a_busy_lane_or_generator_was_the_limit(void **state)
     assert_non_null(strstr(report.limit_reason, "generator"));
 }
 
+/* As when no broker could be reached: the window filled in one go, and then nothing. */
+static void a_run_without_one_acknowledgement_had_another_limit(void **state)
+{
+    result.all.acked = result.measured.acked = 0;
+    result.all.unsent = result.measured.unsent = 1000;
+    salvo_hist_reset(&result.latency);
+    result.busy_ns = result.submitting_ns = 100000;
+    result.lane_busy_share = 0.95;
+    judge();
+    assert_true(report.valid);
+    assert_false(report.was_limit);
+    assert_string_equal(report.limit_reason, "");
+}
+
 static void the_percentile_file_rises_to_the_maximum(void **state)
 {
     char *text = NULL, *line, *rest;
@@ -205,6 +219,7 @@ int main(void)
         TEST(a_run_that_measured_nothing_is_invalid),
         TEST(a_generator_in_trouble_is_invalid),
         TEST(a_busy_lane_or_generator_was_the_limit),
+        TEST(a_run_without_one_acknowledgement_had_another_limit),
         TEST(the_percentile_file_rises_to_the_maximum),
     };
 

@@ -1,6 +1,8 @@
 /* Heartbeats, unregistering, GO_AWAY and what brokers ask, over the simulated network. */
 #include "tests/unit/unit.h"
 
+#include <errno.h>
+
 #include "tests/support/control_world.h"
 
 #define MS SALVO_NS_PER_MS
@@ -59,6 +61,26 @@ static void a_lost_connection_is_registered_anew_soon(void **state)
     assert_int_equal(world->servers[1].connections, 2);
     assert_int_equal(beats(world, 1), 2);
     assert_int_equal(beats(world, 2), 1);
+    world_free(world);
+}
+
+/* A lane has no descriptor for its connections: one sentence, whatever the broker. */
+static void a_lane_out_of_descriptors_is_said_once_with_the_remedy(void **state)
+{
+    struct world *world = cluster();
+
+    assert_int_equal(world_start(world), 0);
+    world_topic_open(world, "T");
+    world_run(world, 1 * S);
+    for (uint32_t i = 0; i < 6; i++)
+        world_lane_says(world, 0,
+                        (struct salvo_event){.kind = SALVO_EVENT_CONNECTION_DOWN,
+                                             .broker = i % 2,
+                                             .down = SALVO_NET_DOWN_ERROR,
+                                             .code = EMFILE});
+    world_run(world, 1 * S);
+    assert_true(world_error_has(world, "out of descriptors (EMFILE); raise ulimit -n"));
+    assert_false(world_error_has(world, "network error"));
     world_free(world);
 }
 
@@ -254,6 +276,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_broker_gets_one_at_once_and_then_each_interval),
         cmocka_unit_test(a_lost_connection_is_registered_anew_soon),
+        cmocka_unit_test(a_lane_out_of_descriptors_is_said_once_with_the_remedy),
         cmocka_unit_test(a_silent_broker_costs_one_connection_per_try_and_one_error),
         cmocka_unit_test(go_away_is_answered_by_a_new_connection_and_one_more_try),
         cmocka_unit_test(what_a_broker_asks_is_answered_as_a_producer_does),

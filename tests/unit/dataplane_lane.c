@@ -5,13 +5,12 @@
  * nothing, and each message must have had exactly one result. No turn may allocate. */
 #include "tests/unit/unit.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "base/arena.h"
 #include "codec/header.h"
 #include "dataplane/lane.h"
-
-#include <stdio.h>
 
 #define MS        SALVO_NS_PER_MS
 #define LINKS     64u
@@ -47,6 +46,7 @@ static struct fake_net {
     uint8_t buffers[EVENTS][512];
     unsigned buffers_out, buffer_next;
     bool refuse; /* connects fail */
+    int error;   /* not 0: connects cannot be begun, because of it */
     bool pend;   /* connects neither succeed nor fail */
     unsigned waits;
     size_t room; /* of new links */
@@ -86,6 +86,8 @@ static int fake_connect(struct salvo_net *self, const struct salvo_endpoint *to,
 
     (void)self;
     (void)timeout_ns;
+    if (net.error != 0)
+        return -net.error;
     assert_true(link < LINKS);
     *l = (struct fake_link){.used = true, .cookie = cookie, .wire = wires[link], .room = net.room};
     l->broker = (uint32_t)ntohs(to->v4.sin_port) - 1000;
@@ -217,6 +219,7 @@ static struct {
     uint64_t committed;
     struct got got[MESSAGES];
     unsigned route_wanted, frame_errors, drained, connections_down, dropped;
+    int down_code; /* of the last one */
 } f;
 
 static void month(int64_t ms, int64_t *ret_start_ms, int64_t *ret_end_ms)
@@ -326,7 +329,10 @@ static void turn(void)
         f.route_wanted += event->kind == SALVO_EVENT_ROUTE_WANTED && event->topic == 1;
         f.frame_errors += event->kind == SALVO_EVENT_FRAME_ERROR;
         f.drained += event->kind == SALVO_EVENT_DRAINED;
-        f.connections_down += event->kind == SALVO_EVENT_CONNECTION_DOWN;
+        if (event->kind == SALVO_EVENT_CONNECTION_DOWN) {
+            f.connections_down++;
+            f.down_code = event->code;
+        }
         f.dropped += event->kind == SALVO_EVENT_BROKER_DROPPED && event->broker == 1;
         salvo_lane_port_event_done(&f.lane.port);
     }
@@ -849,6 +855,29 @@ static void rubbish_costs_one_connection(void **state)
     answer(&r, 0);
     turn();
     expect(cookie, SALVO_OK, SALVO_STORED_YES, 2);
+}
+
+/* Nobody would know why else: nothing of it is on the wire. */
+static void a_connection_that_cannot_be_begun_is_told_with_the_cause(void **state)
+{
+    struct request r;
+    uint32_t cookie;
+
+    (void)state;
+    net.refuse = true; /* so that start() expects no links */
+    net.error = EMFILE;
+    start();
+    assert_int_equal(f.connections_down, BROKERS);
+    assert_int_equal(f.down_code, EMFILE);
+    assert_int_equal(salvo_counter_get(f.counters, SALVO_LANE_CONNECTS_FAILED), BROKERS);
+    net.refuse = false;
+    net.error = 0;
+    cookie = submit(0, 100);
+    pass_ms(200);
+    assert_true(any_request(&r));
+    answer(&r, 0);
+    turn();
+    expect(cookie, SALVO_OK, SALVO_STORED_YES, 1);
 }
 
 /* --- routes ----------------------------------------------------------------------------------- */
@@ -1510,6 +1539,7 @@ int main(void)
         LANE_TEST(a_lost_try_goes_to_the_other_broker),
         LANE_TEST(rubbish_costs_one_connection),
         LANE_TEST(messages_without_a_route_wait_for_it),
+        LANE_TEST(a_connection_that_cannot_be_begun_is_told_with_the_cause),
         LANE_TEST(a_broker_that_leaves_may_answer_what_is_in_flight),
         LANE_TEST(a_broker_that_leaves_is_not_waited_for_while_connecting),
         LANE_TEST(a_broker_that_moves_is_connected_to_where_it_is_now),

@@ -389,7 +389,7 @@ static void numbers_are_used_again_and_are_limited(void **state)
         for (unsigned i = 0; i < count; i++)
             links[i] = fixture_connect(f);
         links[count] = fixture_connect_start(f, &f->endpoint, 20 * SALVO_NS_PER_S);
-        assert_int_equal(salvo_net_connect(f->client.net, &f->endpoint, 1000, 0, &none), -EMFILE);
+        assert_int_equal(salvo_net_connect(f->client.net, &f->endpoint, 1000, 0, &none), -ENOSPC);
         assert_int_equal(none, 4711);
         for (unsigned i = 0; i <= count; i++) {
             for (unsigned k = 0; k < i; k++)
