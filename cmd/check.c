@@ -23,6 +23,19 @@ static const struct cmd_usage check_usage = {
     .notes = "Exit code: 0 salvo would start so, 2 it would not.\n",
 };
 
+/* The plan against what the host has now. Chunks in DPDK's own memory are not told apart. */
+static int check_plan(const struct salvo_config *config, const struct salvo_plan *plan)
+{
+    char error[SALVO_CONFIG_ERROR_MAX];
+    struct salvo_memory memory;
+
+    salvo_plan_print(plan, stdout);
+    salvo_memory_read("", &memory);
+    if (salvo_plan_fits(plan->arena_size, config->huge_pages, &memory, error))
+        return cmd_fail("check", CMD_EXIT_INVALID, "%s", error);
+    return 0;
+}
+
 int cmd_check(int argc, char **argv)
 {
     static struct check_values values;
@@ -42,7 +55,7 @@ int cmd_check(int argc, char **argv)
     if (salvo_plan_make(&config, &plan, error))
         code = cmd_fail("check", CMD_EXIT_INVALID, "%s", error);
     else
-        salvo_plan_print(&plan, stdout);
+        code = check_plan(&config, &plan);
     printf("\n");
     cmd_check_host(stdout);
     return code;

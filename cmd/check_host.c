@@ -1,10 +1,12 @@
 /* Host facts that matter to salvo, each with what could be done about it. Only tells, never
  * changes. */
 #include "base/cpu.h"
+#include "base/memory.h"
 #include "cmd/check.h"
 #include "dataplane/net.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -28,25 +30,6 @@ static bool host_read(const char *path, char *ret_text, size_t size)
     if (good)
         ret_text[strcspn(ret_text, "\n")] = '\0';
     return good;
-}
-
-/* A number of /proc/meminfo; 0 when it is not there. */
-static unsigned long long host_meminfo(const char *name)
-{
-    FILE *file = fopen("/proc/meminfo", "r");
-    unsigned long long value = 0;
-    char line[128];
-
-    if (file == NULL)
-        return 0;
-    while (fgets(line, sizeof(line), file) != NULL) {
-        if (strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':') {
-            value = strtoull(line + strlen(name) + 1, NULL, 10);
-            break;
-        }
-    }
-    fclose(file);
-    return value;
 }
 
 static void host_uring(FILE *to)
@@ -79,16 +62,19 @@ static void host_uring(FILE *to)
 
 static void host_memory(FILE *to)
 {
-    unsigned long long total = host_meminfo("HugePages_Total"), free_pages;
+    uint64_t free_pages = salvo_memory_info("", "HugePages_Free");
+    struct salvo_memory memory;
     char value[160], thp[96];
 
-    free_pages = host_meminfo("HugePages_Free");
-    snprintf(value, sizeof(value), "%.1f GiB, %.1f GiB available",
-             (double)host_meminfo("MemTotal") / 1048576.0,
-             (double)host_meminfo("MemAvailable") / 1048576.0);
+    salvo_memory_read("", &memory);
+    snprintf(value, sizeof(value), "%.1f GiB, %.1f GiB %s",
+             (double)salvo_memory_info("", "MemTotal") / 1048576.0,
+             (double)memory.available / 1073741824.0,
+             memory.limited ? "are the cgroup's limit" : "available");
     host_fact(to, "memory", value, "");
-    snprintf(value, sizeof(value), "%llu of %llu free, %llu KiB each", free_pages, total,
-             host_meminfo("Hugepagesize"));
+    snprintf(value, sizeof(value), "%" PRIu64 " of %" PRIu64 " free, %" PRIu64 " KiB each",
+             free_pages, salvo_memory_info("", "HugePages_Total"),
+             salvo_memory_info("", "Hugepagesize"));
     host_fact(to, "huge pages", value,
               free_pages > 0 ? ""
                              : "ordinary pages will do; to have some: sysctl vm.nr_hugepages=64");

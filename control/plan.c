@@ -271,6 +271,23 @@ int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_pl
     return 0;
 }
 
+int salvo_plan_fits(uint64_t size, bool huge_pages, const struct salvo_memory *memory,
+                    char ret_error[SALVO_CONFIG_ERROR_MAX])
+{
+    const double mib = 1 << 20;
+
+    if (size <= memory->available || (huge_pages && size <= memory->huge))
+        return 0;
+    snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
+             "%.0f MiB would be taken at start, and %s %.0f MiB: lower submitters_max, "
+             "messages_out_max, lanes, chunks_max or body_size_max (salvo check prints what each "
+             "takes)",
+             (double)size / mib,
+             memory->limited ? "the memory limit of the cgroup is" : "this host has available",
+             (double)memory->available / mib);
+    return salvo_raise(-ENOMEM);
+}
+
 void salvo_plan_print(const struct salvo_plan *plan, FILE *to)
 {
     fprintf(to, "%-28s %10s %12s %14s  %s\n", "what", "count", "bytes each", "bytes", "formula");

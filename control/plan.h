@@ -3,6 +3,7 @@
  * remedy. */
 #pragma once
 
+#include "base/memory.h"
 #include "control/config.h"
 #include "dataplane/lane.h"
 
@@ -34,6 +35,11 @@ struct salvo_plan {
 
 /* 0, or -EINVAL with one sentence: what does not fit, and which option would make it fit. */
 int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_plan,
+                    char ret_error[SALVO_CONFIG_ERROR_MAX]);
+
+/* 0, or -ENOMEM with one sentence when the host has less than `size` bytes for the arena. All of it
+ * is touched at start: the kernel would end this process or another, with swap it would crawl. */
+int salvo_plan_fits(uint64_t size, bool huge_pages, const struct salvo_memory *memory,
                     char ret_error[SALVO_CONFIG_ERROR_MAX]);
 
 /* The table with counts, sizes, bytes and formulas. */

@@ -398,7 +398,9 @@ static int sender_check_cpus(const struct salvo_config *config, char *errbuf, si
 
 static int sender_take(struct salvo_sender *sender, uint64_t seed, char *errbuf, size_t errbuf_size)
 {
+    char error[SALVO_CONFIG_ERROR_MAX];
     struct salvo_net_conf control_net;
+    struct salvo_memory memory;
     const char *note = NULL;
     size_t size;
     int r = 0;
@@ -412,6 +414,12 @@ static int sender_take(struct salvo_sender *sender, uint64_t seed, char *errbuf,
     size = sender->plan.arena_size -
            salvo_nets_take_memory(&sender->nets, sender->plan.chunks_memory) *
                salvo_arena_cost(sender->plan.chunks_memory, SALVO_MIB(2));
+    salvo_memory_read("", &memory);
+    r = salvo_plan_fits(size, sender->config.huge_pages, &memory, error);
+    if (r) {
+        snprintf(errbuf, errbuf_size, "%s", error);
+        return salvo_trace(r);
+    }
     r = salvo_arena_init(&sender->arena, size, sender->config.huge_pages);
     if (r)
         return sender_error(errbuf, errbuf_size, r,

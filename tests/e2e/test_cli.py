@@ -632,6 +632,16 @@ def test_check_shows_options_plan_and_host(salvo_bin):
         assert expected in done.stdout
 
 
+def test_a_plan_larger_than_the_hosts_memory_does_not_start(salvo_bin):
+    """The largest plan that the options allow is of some hundred GB."""
+    large = ["-D", "submitters_max=1024", "-D", "ring_bytes=1GiB", "-D", "huge_pages=off"]
+    for done in (run(salvo_bin, "check", *large), run(salvo_bin, "load", *large)):
+        assert done.returncode == 2
+        assert "would be taken at start" in done.stderr and "lower submitters_max" in done.stderr
+        assert len(done.stderr.splitlines()) <= 2
+    assert "taken at start" in run(salvo_bin, "check", *large).stdout
+
+
 def test_frame_reads_the_golden_frames(salvo_bin):
     paths = sorted((ROOT / "tests" / "golden").glob("*.hex"))
     assert len(paths) >= 40
