@@ -32,6 +32,14 @@
  * ring, whatever it was asked for. */
 #define POOL_SPARE     512
 #define POOL_SPARE_XDP 4096
+/* 22: Ethernet header, and two VLAN tags that some devices count. */
+#define FRAME_MORE 22u
+/* 256: XDP_PACKET_HEADROOM. The kernel leaves so much free in front of each frame that it puts into
+ * a packet of net_af_xdp, and drops a frame that has no room behind it. */
+#define XDP_ROOM 256u
+/* Such a packet is a page at most: 64 bytes of the pool's in front, 64 that it may add to spread
+ * packets over memory channels, 128 of the mbuf, its headroom, XDP_ROOM, and the frame. */
+#define XDP_MTU_MAX (4096u - 64u - 64u - 128u - RTE_PKTMBUF_HEADROOM - XDP_ROOM - FRAME_MORE)
 /* 32 of 2 MiB: the 6,400 packets of 2.4 KB of net_af_xdp are 8 of them, drivers take pools of their
  * own, and the EAL takes memory in large pieces. 16 for each queue more: the 2,800 packets of an
  * MTU of 9,000 are 13 of them. */
@@ -329,6 +337,13 @@ static int port_configure(struct salvo_dpdk_port *port, char *ret_error, size_t 
         conf.txmode.offloads = sums & port->info.tx_offload_capa;
     conf.rxmode.offloads =
         (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM) & port->info.rx_offload_capa;
+    if (device_needs_huge_pages(port->conf.device) && port->conf.mtu > XDP_MTU_MAX) {
+        snprintf(ret_error, error_size,
+                 "dpdk_mtu is %u, and net_af_xdp takes %u at most: a frame and what belongs to it "
+                 "lie in one page",
+                 port->conf.mtu, (unsigned)XDP_MTU_MAX);
+        return salvo_raise(-EINVAL);
+    }
     conf.rxmode.mtu = port_mtu(port);
     if (conf.rxmode.mtu == 0) {
         snprintf(ret_error, error_size,
@@ -360,11 +375,11 @@ static int queue_pool(struct dpdk_queue *queue, uint16_t index, uint16_t receive
                       uint16_t transmit_count)
 {
     struct salvo_dpdk_port *port = queue->port;
-    /* 22: Ethernet header, and two VLAN tags that some devices count. */
-    unsigned room =
-        SALVO_MAX(SALVO_MAX(port->conf.mtu + 22u, 2048u), device_framesz(port->conf.device)) +
-        RTE_PKTMBUF_HEADROOM;
-    unsigned spare = device_needs_huge_pages(port->conf.device) ? POOL_SPARE_XDP : POOL_SPARE;
+    bool xdp = device_needs_huge_pages(port->conf.device);
+    unsigned frame = port->conf.mtu + FRAME_MORE + (xdp ? XDP_ROOM : 0);
+    unsigned room = SALVO_MAX(SALVO_MAX(frame, 2048u), device_framesz(port->conf.device)) +
+                    RTE_PKTMBUF_HEADROOM;
+    unsigned spare = xdp ? POOL_SPARE_XDP : POOL_SPARE;
     int socket = rte_eth_dev_socket_id(port->id);
     char name[RTE_MEMPOOL_NAMESIZE];
 
@@ -421,7 +436,7 @@ static int port_queues(struct salvo_dpdk_port *port, char *ret_error, size_t err
         if (r != 0)
             return port_error(port, r, "a queue cannot be set up",
                               "its arguments may be too small for the MTU (framesz of "
-                              "net_af_packet; net_af_xdp takes 3,498 bytes at most)",
+                              "net_af_packet)",
                               ret_error, error_size);
     }
     return 0;
