@@ -1,14 +1,18 @@
 /* The TCP stack alone: nanoseconds per segment, against a peer in the same process, with no device.
  *
- *     tcp_stack [seconds per row]
+ *     tcp_stack [ROUNDS]
+ *     tcp_stack --count ROW plain|sack SEGMENTS      one row without times, for callgrind
  *
  * MSS 1460 (IPv4, timestamps on: 1448), software checksum: each segment is copied and summed into a
- * frame, as for a device that can do neither. The peer reads the headers, acknowledges every second
- * segment, and keeps as many segments in flight as the row says. With "sack" it also reports a hole
- * that moves: one segment in 100 is said to be late for a while, so that every ACK carries blocks.
- * Each figure is the least of many slices of some milliseconds: others may use the machine too.
- * Times are of both sides together; the peer's part alone, a dozen loads and stores, is not taken
- * off. */
+ * frame, as for a device that can do neither. The peer patches a ready-made ACK for every second
+ * segment and keeps as many segments in flight as the row says. In the rows "sack" it also reports
+ * a hole that moves: of 100 segments two are told of before the two in front of them.
+ *
+ * All rows take turns, a slice of a millisecond or two each, so that what else the machine does
+ * hits them alike. Before a slice the ring of records goes round once, unmeasured: other rows have
+ * had the cache. Times are CPU time of both sides; what the peer costs alone is a row too, and is
+ * not taken off. No segment is lost, and all rows begin at the end of slow start: each ACK has
+ * CUBIC's arithmetic in it. */
 #include "dataplane/tcp/tcp.h"
 #include "dataplane/tcp/tcp_copy.h"
 
@@ -17,23 +21,43 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
-#define STREAM_SIZE (16u << 20)
-#define FRAMES      64
+#define HUGE_PAGE      (2u << 20)
+#define STREAM_SIZE    (16u << 20)
+#define FRAMES         64u
+#define FRAME_SIZE     2048u
+#define SEGMENTS_MAX   8192u /* the least power of two above 4,096 in flight */
+#define SLICE_SEGMENTS 8192u
+/* Two segments an ACK: slow start ends at 1 GiB, the largest window there is. */
+#define SLOW_START_SEGMENTS (1u << 20)
+#define MSS                 1448u
+#define ROUNDS_MAX          1000u
 
 static const uint8_t our_mac[6] = {2, 0, 0, 0, 0, 1};
 static const uint8_t peer_mac[6] = {2, 0, 0, 0, 0, 2};
 
-struct bench {
+/* What all rows share. The bytes sent are the same all the time: only their place matters. */
+static uint8_t *stream;
+static uint8_t *frames;
+
+struct stack {
     struct salvo_tcp *tcp;
     uint64_t conn;
     int64_t now_us;
-    uint8_t ack_frame[14 + 20 + 20 + 12 + 12];
+    uint32_t in_flight;
+    bool with_sack;
     uint16_t port;
-    uint32_t seq, ack, timestamp_last;
-    uint8_t *stream;
-    uint64_t given, segments;
+    uint32_t seq, ack, sent, timestamp_last;
+    uint64_t given, segments, turns;
+    uint8_t acks[2][14 + 20 + 20 + 24]; /* without a SACK block and with one */
+};
+
+struct row {
+    const char *name;
+    uint32_t in_flight; /* 0: no stack */
+    double ns[ROUNDS_MAX];
 };
 
 /* CPU time of this thread: the machine may have other work. */
@@ -45,54 +69,89 @@ static int64_t cpu_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* A bare segment of the peer's; its checksum is said to have been verified. */
-static void peer_segment(struct bench *b, uint8_t flags, const uint32_t *sack)
+/* As the program's arena is. */
+static void *huge_alloc(size_t size)
 {
-    uint8_t *p = b->ack_frame;
-    uint32_t options = flags & 2 ? 20 : sack != NULL ? 24 : 12;
-    uint32_t size = 20 + options;
-    struct salvo_ip_address us = salvo_ip4_address(10, 0, 0, 1),
-                            peer = salvo_ip4_address(10, 0, 0, 2);
+    void *memory = aligned_alloc(HUGE_PAGE, salvo_align_up(size, HUGE_PAGE));
 
-    memcpy(p, our_mac, 6);
-    memcpy(p + 6, peer_mac, 6);
-    salvo_store_be16(p + 12, 0x0800);
-    salvo_ip_build(p + 14, &peer, &us, 6, 64, size);
-    uint8_t *t = p + 34;
-    salvo_store_be16(t, 9876);
-    salvo_store_be16(t + 2, b->port);
-    salvo_store_be32(t + 4, b->seq);
-    salvo_store_be32(t + 8, b->ack);
-    t[12] = (uint8_t)(size / 4 << 4);
-    t[13] = flags;
-    salvo_store_be16(t + 14, 65535);
-    uint8_t *o = t + 20;
-    if (flags & 2) {
-        salvo_store_be32(o, 0x020405b4);
-        salvo_store_be32(o + 4, 0x0103030a);
-        o += 8;
-    }
-    salvo_store_be32(o, flags & 2 ? 0x0402080a : 0x0101080a);
-    salvo_store_be32(o + 4, (uint32_t)(uint64_t)(b->now_us / 1000));
-    salvo_store_be32(o + 8, b->timestamp_last);
-    if (sack != NULL) {
-        salvo_store_be32(o + 12, 0x0101050a);
-        salvo_store_be32(o + 16, sack[0]);
-        salvo_store_be32(o + 20, sack[1]);
-    }
-    salvo_tcp_input(b->tcp, p, 34 + size, true, b->now_us);
+    if (memory == NULL)
+        abort();
+    madvise(memory, size, MADV_HUGEPAGE);
+    memset(memory, 'x', size);
+    return memory;
 }
 
-static void open_connection(struct bench *b, uint32_t in_flight)
+/* A frame of the peer's but for numbers and times. Its checksum is said to have been verified. */
+static uint8_t *peer_headers(const struct stack *s, uint8_t *frame, uint8_t flags, uint32_t options)
+{
+    struct salvo_ip_address us = salvo_ip4_address(10, 0, 0, 1),
+                            peer = salvo_ip4_address(10, 0, 0, 2);
+    uint8_t *t = frame + 34;
+
+    memcpy(frame, our_mac, 6);
+    memcpy(frame + 6, peer_mac, 6);
+    salvo_store_be16(frame + 12, 0x0800);
+    salvo_ip_build(frame + 14, &peer, &us, 6, 64, 20 + options);
+    salvo_store_be16(t, 9876);
+    salvo_store_be16(t + 2, s->port);
+    salvo_store_be32(t + 4, s->seq);
+    salvo_store_be32(t + 8, s->ack);
+    t[12] = (uint8_t)((20 + options) / 4 << 4);
+    t[13] = flags;
+    salvo_store_be16(t + 14, 65535);
+    return t + 20;
+}
+
+static void peer_syn_ack(struct stack *s)
+{
+    uint8_t frame[14 + 20 + 20 + 20] = {0};
+    uint8_t *o = peer_headers(s, frame, 0x12, 20);
+
+    salvo_store_be32(o, 0x020405b4);
+    salvo_store_be32(o + 4, 0x0103030a);
+    salvo_store_be32(o + 8, 0x0402080a);
+    salvo_store_be32(o + 12, (uint32_t)(uint64_t)s->now_us >> 10);
+    salvo_store_be32(o + 16, s->timestamp_last);
+    salvo_tcp_input(s->tcp, frame, sizeof(frame), true, s->now_us);
+    s->seq++;
+    for (unsigned i = 0; i < 2; i++) {
+        o = peer_headers(s, s->acks[i], 0x10, i == 0 ? 12 : 24);
+        salvo_store_be32(o, 0x0101080a);
+        salvo_store_be32(o + 12, 0x0101050a);
+    }
+}
+
+/* What the peer does for two segments: an ACK in the frame that comes back. */
+static const uint8_t *peer_ack(struct stack *s, bool sack)
+{
+    uint8_t *frame = s->acks[sack];
+
+    salvo_store_be32(frame + 42, s->ack);
+    salvo_store_be32(frame + 58, (uint32_t)(uint64_t)s->now_us >> 10);
+    salvo_store_be32(frame + 62, s->timestamp_last);
+    if (sack) {
+        salvo_store_be32(frame + 70, s->ack + 2 * MSS);
+        salvo_store_be32(frame + 74, s->ack + 4 * MSS);
+    }
+    return frame;
+}
+
+static void peer_read(struct stack *s, const uint8_t *header, uint32_t payload_size)
+{
+    s->sent = salvo_load_be32(header + 38) + payload_size;
+    s->timestamp_last = salvo_load_be32(header + 34 + 24);
+    s->segments++;
+}
+
+static void open_connection(struct stack *s)
 {
     struct salvo_tcp_target target = {.address = salvo_ip4_address(10, 0, 0, 2), .port = 9876};
     struct salvo_tcp_packet packet;
     uint8_t arp[42] = {0};
-    struct salvo_tcp_event events[8];
 
-    if (salvo_tcp_open(b->tcp, &target, b->now_us, &b->conn) != 0)
+    if (salvo_tcp_open(s->tcp, &target, s->now_us, &s->conn) != 0)
         abort();
-    while (salvo_tcp_output(b->tcp, b->now_us, &packet))
+    while (salvo_tcp_output(s->tcp, s->now_us, &packet))
         continue;
     memcpy(arp, our_mac, 6);
     memcpy(arp + 6, peer_mac, 6);
@@ -102,146 +161,217 @@ static void open_connection(struct bench *b, uint32_t in_flight)
     memcpy(arp + 28, (uint8_t[]){10, 0, 0, 2}, 4);
     memcpy(arp + 32, our_mac, 6);
     memcpy(arp + 38, (uint8_t[]){10, 0, 0, 1}, 4);
-    salvo_tcp_input(b->tcp, arp, sizeof(arp), true, b->now_us);
-    if (!salvo_tcp_output(b->tcp, b->now_us, &packet))
+    salvo_tcp_input(s->tcp, arp, sizeof(arp), true, s->now_us);
+    if (!salvo_tcp_output(s->tcp, s->now_us, &packet))
         abort();
-    b->port = salvo_load_be16(packet.header + 34);
-    b->ack = salvo_load_be32(packet.header + 38) + 1;
-    b->timestamp_last = salvo_load_be32(packet.header + 34 + 20 + 8);
-    b->seq = 1000;
-    b->now_us += 50;
-    peer_segment(b, 0x12, NULL);
-    b->seq++;
-    while (salvo_tcp_output(b->tcp, b->now_us, &packet))
-        continue;
-    salvo_tcp_events(b->tcp, events, 8);
-    (void)in_flight;
+    s->port = salvo_load_be16(packet.header + 34);
+    s->sent = s->ack = salvo_load_be32(packet.header + 38) + 1;
+    s->timestamp_last = salvo_load_be32(packet.header + 34 + 20 + 8);
+    s->seq = 1000;
+    s->now_us += 50;
+    peer_syn_ack(s);
 }
 
 /* The caller's memory is used round and round, and is always behind what is in flight. */
-static void give(struct bench *b)
+static void give(struct stack *s)
 {
     struct salvo_tcp_info info;
     struct salvo_tcp_event events[8];
 
-    salvo_tcp_events(b->tcp, events, 8);
-    salvo_tcp_conn_info(b->tcp, b->conn, &info);
+    salvo_tcp_events(s->tcp, events, 8);
+    salvo_tcp_conn_info(s->tcp, s->conn, &info);
     while (info.bytes_unsent + info.bytes_unacked < STREAM_SIZE / 2) {
-        struct salvo_tcp_range range = {b->stream + b->given % STREAM_SIZE, 65536};
-        size_t taken = salvo_tcp_send(b->tcp, b->conn, &range, 1, b->now_us);
-        b->given += taken;
+        struct salvo_tcp_range range = {stream + s->given % STREAM_SIZE, 65536};
+        size_t taken = salvo_tcp_send(s->tcp, s->conn, &range, 1, s->now_us);
+        s->given += taken;
         info.bytes_unsent += taken;
         if (taken == 0)
             break;
     }
 }
 
-/* Sends until the window is full, then lets the peer acknowledge what lies `in_flight` segments
- * back. */
-static double run_row(uint32_t in_flight, bool with_sack, double seconds)
+/* Sends until as many are in flight as the row says, then lets the peer acknowledge the first two.
+ */
+static void stack_run(struct stack *s, uint32_t segments)
+{
+    uint64_t end = s->segments + segments;
+    struct salvo_tcp_packet packet;
+
+    while (s->segments < end) {
+        if (s->turns++ % 16 == 0)
+            give(s);
+        while ((s->sent - s->ack) / MSS < s->in_flight &&
+               salvo_tcp_output(s->tcp, s->now_us, &packet)) {
+            salvo_tcp_packet_write(s->tcp, &packet, frames + s->segments % FRAMES * FRAME_SIZE);
+            peer_read(s, packet.header, packet.payload_size);
+        }
+        s->now_us +=
+            s->turns == 1 ? s->in_flight / 2 : 1; /* the round trip is even from the start */
+        if (salvo_tcp_deadline_us(s->tcp) <= s->now_us)
+            salvo_tcp_timers(s->tcp, s->now_us);
+        if (s->with_sack && s->turns % 50 == 0)
+            salvo_tcp_input(s->tcp, peer_ack(s, true), sizeof(s->acks[1]), true, s->now_us);
+        s->ack += 2 * MSS;
+        salvo_tcp_input(s->tcp, peer_ack(s, false), sizeof(s->acks[0]) - 12, true, s->now_us);
+    }
+}
+
+static struct stack *stack_new(uint32_t in_flight, bool with_sack)
 {
     struct salvo_tcp_config config;
-    static uint8_t frames[FRAMES][2048];
-    struct bench b = {.now_us = 1000000};
-    struct salvo_tcp_packet packet;
+    struct stack *s = calloc(1, sizeof(*s));
 
     salvo_tcp_config_defaults(&config);
     memcpy(config.mac, our_mac, 6);
     config.address4 = salvo_ip4_address(10, 0, 0, 1);
     config.prefix4_bits = 24;
-    config.segments_max = 8192;
+    config.segments_max = SEGMENTS_MAX;
     config.window_initial_segments = in_flight; /* the row decides, not slow start */
     config.conns_max = 1;
-    size_t size = salvo_align_up(salvo_tcp_memory_size(&config), 64);
-    void *memory = aligned_alloc(64, size);
-    memset(memory, 0, size);
-    b.stream = aligned_alloc(64, STREAM_SIZE);
-    memset(b.stream, 'x', STREAM_SIZE);
-    b.tcp = salvo_tcp_init(memory, &config);
-    open_connection(&b, in_flight);
+    if (s == NULL)
+        abort();
+    *s = (struct stack){.now_us = 1000000, .in_flight = in_flight, .with_sack = with_sack};
+    s->tcp = salvo_tcp_init(huge_alloc(salvo_tcp_memory_size(&config)), &config);
+    open_connection(s);
+    stack_run(s, SLOW_START_SEGMENTS);
+    return s;
+}
 
-    uint32_t sent = b.ack, slot = 0, since_give = 0;
-    const uint32_t mss = 1448;
-    int64_t start_ns = cpu_ns(), end_ns = start_ns + (int64_t)(seconds * 1e9);
-    int64_t slice_ns = start_ns;
-    uint64_t slice_segments = 0;
-    double least_ns = 1e9;
-    give(&b);
-    for (uint64_t turn = 0;; turn++) {
-        while ((sent - b.ack) / mss < in_flight && salvo_tcp_output(b.tcp, b.now_us, &packet)) {
-            salvo_tcp_packet_write(b.tcp, &packet, frames[slot++ % FRAMES]);
-            sent = salvo_load_be32(packet.header + 38) + packet.payload_size;
-            b.timestamp_last = salvo_load_be32(packet.header + 34 + 24);
-            b.segments++;
-        }
-        b.now_us += 1;
-        if (salvo_tcp_deadline_us(b.tcp) <= b.now_us)
-            salvo_tcp_timers(b.tcp, b.now_us);
-        if (with_sack && in_flight >= 8 &&
-            turn % 50 == 0) { /* one is late: blocks, then all at once */
-            uint32_t sack[2] = {b.ack + mss, b.ack + 3 * mss};
-            peer_segment(&b, 0x10, sack);
-        }
-        b.ack += 2 * mss;
-        peer_segment(&b, 0x10, NULL);
-        if (++since_give == 16) {
-            since_give = 0;
-            give(&b);
-        }
-        if (turn % 4096 != 0)
-            continue;
-        int64_t now_ns = cpu_ns();
-        if (now_ns - start_ns > (end_ns - start_ns) / 5) /* it is warm */
-            least_ns = SALVO_MIN(least_ns, (double)(now_ns - slice_ns) /
-                                               (double)(b.segments - slice_segments));
-        slice_ns = now_ns;
-        slice_segments = b.segments;
-        if (now_ns >= end_ns)
-            break;
+/* The peer's part, as if there were a stack. */
+static void peer_run(struct stack *s, uint32_t segments)
+{
+    uint64_t end = s->segments + segments;
+
+    while (s->segments < end) {
+        peer_read(s, frames + s->segments % FRAMES * FRAME_SIZE, MSS);
+        peer_read(s, frames + s->segments % FRAMES * FRAME_SIZE, MSS);
+        s->now_us++;
+        const uint8_t *frame = peer_ack(s, s->turns++ % 50 == 0);
+        __asm__ volatile("" : : "r"(frame) : "memory"); /* it is used */
+        s->ack += 2 * MSS;
     }
-    free(b.stream);
-    free(memory);
-    return least_ns;
 }
 
 /* The floor under every row: the same bytes copied and summed, and nothing else. */
-static double copy_alone(double seconds)
+static void copy_run(uint32_t segments)
 {
-    static uint8_t frames[FRAMES][2048];
-    uint8_t *stream = aligned_alloc(64, STREAM_SIZE);
+    static uint32_t at;
+    static uint64_t sum;
     salvo_tcp_copy_fn *copy = salvo_tcp_copy_choose();
-    int64_t start_ns = cpu_ns(), now_ns = start_ns;
-    double least_ns = 1e9;
-    uint64_t count = 0;
-    uint64_t sum = 0;
 
-    memset(stream, 'x', STREAM_SIZE);
-    for (uint32_t at = 0; now_ns - start_ns < (int64_t)(seconds * 1e9);) {
-        int64_t slice_ns = now_ns;
+    for (uint32_t i = 0; i < segments; i++, at = (at + MSS) % (STREAM_SIZE - FRAME_SIZE))
+        sum += copy(frames + i % FRAMES * FRAME_SIZE + 66, stream + at, MSS);
+    __asm__ volatile("" : : "r"(sum)); /* it is used */
+}
 
-        for (unsigned i = 0; i < 4096; i++, count++, at = (at + 1448) % (STREAM_SIZE - 2048))
-            sum += copy(frames[count % FRAMES] + 66, stream + at, 1448);
-        now_ns = cpu_ns();
-        least_ns = SALVO_MIN(least_ns, (double)(now_ns - slice_ns) / 4096);
+/* Every ACK was taken, nothing was sent twice: else a row would measure something else. */
+static void stack_check(const struct stack *s)
+{
+    const struct salvo_tcp_stats *stats = salvo_tcp_stats(s->tcp);
+    struct salvo_tcp_info info;
+
+    if (!salvo_tcp_conn_info(s->tcp, s->conn, &info) ||
+        info.bytes_unacked != (uint32_t)(s->sent - s->ack) ||
+        info.segments_in_flight > s->in_flight || stats->segments_retransmitted != 0 ||
+        stats->challenge_acks != 0 || stats->timeouts != 0 || stats->recoveries != 0) {
+        fprintf(stderr, "the peer and the stack do not agree\n");
+        exit(1);
     }
-    free(stream);
-    if (sum == 0) /* so that the sums are taken */
-        abort();
-    return least_ns;
+}
+
+static void row_run(struct stack *s, uint32_t segments)
+{
+    if (s == NULL) {
+        copy_run(segments);
+    } else if (s->in_flight == 0) {
+        peer_run(s, segments);
+    } else {
+        stack_run(s, segments);
+        stack_check(s);
+    }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+static double median_of(double *values, unsigned count)
+{
+    qsort(values, count, sizeof(*values), by_value);
+    return values[count / 2];
+}
+
+/* Beside the first row of its kind: each round's ratio, and of these the median. */
+static double ratio_median(const struct row *row, const struct row *first, unsigned rounds)
+{
+    double ratios[ROUNDS_MAX];
+
+    for (unsigned i = 0; i < rounds; i++)
+        ratios[i] = row->ns[i] / first->ns[i];
+    return median_of(ratios, rounds);
+}
+
+static void row_print(struct row *row, double beside, unsigned rounds)
+{
+    double median = median_of(row->ns, rounds), least = row->ns[0];
+
+    printf("%-5s %9u %9.1f %9.1f", row->name, row->in_flight, least, median);
+    if (row->in_flight != 0)
+        printf(" %8.1f %8.1f %8.3f", MSS * 8 / least, MSS * 8 / median, beside);
+    printf("\n");
+}
+
+static const uint32_t sizes[] = {32, 128, 512, 1024, 2048, 4096};
+#define SIZES SALVO_ARRAY_LENGTH(sizes)
+#define ROWS  (2 + 2 * SIZES)
+
+static void rows_run(unsigned rounds)
+{
+    static struct row rows[ROWS] = {{.name = "copy"}, {.name = "peer"}};
+    struct stack *stacks[ROWS] = {NULL, stack_new(32, false)};
+    double beside[ROWS] = {0};
+
+    stacks[1]->in_flight = 0;
+    for (size_t i = 0; i < 2 * SIZES; i++) {
+        bool sack = i >= SIZES;
+        rows[2 + i] = (struct row){.name = sack ? "sack" : "plain", .in_flight = sizes[i % SIZES]};
+        stacks[2 + i] = stack_new(sizes[i % SIZES], sack);
+    }
+    for (unsigned round = 0; round < rounds; round++) {
+        for (size_t n = 0; n < ROWS; n++) {
+            size_t i = round % 2 == 0 ? n : ROWS - 1 - n;
+            row_run(stacks[i], SEGMENTS_MAX);
+            int64_t start_ns = cpu_ns();
+            row_run(stacks[i], SLICE_SEGMENTS);
+            rows[i].ns[round] = (double)(cpu_ns() - start_ns) / SLICE_SEGMENTS;
+        }
+    }
+    for (size_t i = 2; i < ROWS; i++)
+        beside[i] = ratio_median(&rows[i], &rows[i < 2 + SIZES ? 2 : 2 + SIZES], rounds);
+    printf("build: %s; %u rounds of %u segments\n", SALVO_BUILD_TYPE, rounds, SLICE_SEGMENTS);
+    printf("row   in flight  ns least ns median     Gbit/s of each  ratio to 32, median\n");
+    for (size_t i = 0; i < ROWS; i++)
+        row_print(&rows[i], beside[i], rounds);
+}
+
+static uint32_t number(const char *text)
+{
+    return (uint32_t)strtoul(text, NULL, 10);
 }
 
 int main(int argc, char **argv)
 {
-    double seconds = argc > 1 ? strtod(argv[1], NULL) : 0.5;
-    double copy_ns = copy_alone(seconds);
-    static const uint32_t rows[] = {32, 128, 512, 1024, 2048, 4096};
-
-    printf("copy and checksum of 1448 bytes alone: %.1f ns\n", copy_ns);
-    printf("segments in flight   ns/segment   Gbit/s   ns/segment with SACK\n");
-    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(rows); i++) {
-        double plain = run_row(rows[i], false, seconds);
-        double sack = run_row(rows[i], true, seconds);
-        printf("%18u   %10.1f   %6.1f   %20.1f\n", rows[i], plain, 1448 * 8 / plain, sack);
+    stream = huge_alloc(STREAM_SIZE);
+    frames = huge_alloc(FRAMES * FRAME_SIZE);
+    if (argc == 5 && strcmp(argv[1], "--count") == 0) {
+        struct stack *s = stack_new(number(argv[2]), strcmp(argv[3], "sack") == 0);
+        row_run(s, number(argv[4]));
+        return 0;
     }
+    unsigned rounds = argc > 1 ? number(argv[1]) : 50;
+    rows_run(SALVO_CLAMP(rounds, 1u, ROUNDS_MAX));
     return 0;
 }
