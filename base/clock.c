@@ -21,11 +21,11 @@ static int64_t clock_system_mono_ns(struct salvo_clock *clock)
     return (int64_t)now.tv_sec * SALVO_NS_PER_S + now.tv_nsec;
 }
 
-static int64_t clock_system_wall_ms(struct salvo_clock *clock)
+static int64_t clock_system_wall_ns(struct salvo_clock *clock)
 {
     struct timespec now = clock_read(CLOCK_REALTIME);
 
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / SALVO_NS_PER_MS;
+    return (int64_t)now.tv_sec * SALVO_NS_PER_S + now.tv_nsec;
 }
 
 struct salvo_clock *salvo_clock_system(void)
@@ -33,7 +33,7 @@ struct salvo_clock *salvo_clock_system(void)
     static struct salvo_clock clock = {
         .mono_ns = clock_system_mono_ns,
         .mono_loose_ns = clock_system_mono_ns,
-        .wall_ms = clock_system_wall_ms,
+        .wall_ns = clock_system_wall_ns,
     };
 
     return &clock;
@@ -44,9 +44,12 @@ static int64_t clock_manual_mono_ns(struct salvo_clock *clock)
     return SALVO_CONTAINER_OF(clock, struct salvo_clock_manual, clock)->mono_now_ns;
 }
 
-static int64_t clock_manual_wall_ms(struct salvo_clock *clock)
+static int64_t clock_manual_wall_ns(struct salvo_clock *clock)
 {
-    return SALVO_CONTAINER_OF(clock, struct salvo_clock_manual, clock)->wall_now_ms;
+    const struct salvo_clock_manual *manual =
+        SALVO_CONTAINER_OF(clock, struct salvo_clock_manual, clock);
+
+    return manual->wall_now_ms * SALVO_NS_PER_MS + manual->mono_now_ns % SALVO_NS_PER_MS;
 }
 
 void salvo_clock_manual_init(struct salvo_clock_manual *clock, int64_t mono_ns, int64_t wall_ms)
@@ -55,7 +58,7 @@ void salvo_clock_manual_init(struct salvo_clock_manual *clock, int64_t mono_ns, 
     *clock = (struct salvo_clock_manual){
         .clock = {.mono_ns = clock_manual_mono_ns,
                   .mono_loose_ns = clock_manual_mono_ns,
-                  .wall_ms = clock_manual_wall_ms},
+                  .wall_ns = clock_manual_wall_ns},
         .mono_now_ns = mono_ns,
         .wall_now_ms = wall_ms,
     };

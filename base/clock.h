@@ -1,7 +1,7 @@
 /* Time comes in through this struct, so that the simulator can drive it.
  *
- * `mono_ns` never goes back and has no meaning but its differences; `wall_ms` is Unix time in
- * milliseconds and may jump. The system and TSC clocks may be read by any thread; the hand-driven
+ * `mono_ns` never goes back and has no meaning but its differences; `wall_ns` is Unix time and may
+ * jump. The system and TSC clocks may be read by any thread; the hand-driven
  * one belongs to the simulation's one thread. */
 #pragma once
 
@@ -10,7 +10,7 @@
 struct salvo_clock {
     int64_t (*mono_ns)(struct salvo_clock *clock);
     int64_t (*mono_loose_ns)(struct salvo_clock *clock);
-    int64_t (*wall_ms)(struct salvo_clock *clock);
+    int64_t (*wall_ns)(struct salvo_clock *clock);
 };
 
 static inline int64_t salvo_clock_mono_ns(struct salvo_clock *clock)
@@ -26,9 +26,14 @@ static inline int64_t salvo_clock_mono_loose_ns(struct salvo_clock *clock)
     return clock->mono_loose_ns(clock);
 }
 
+static inline int64_t salvo_clock_wall_ns(struct salvo_clock *clock)
+{
+    return clock->wall_ns(clock);
+}
+
 static inline int64_t salvo_clock_wall_ms(struct salvo_clock *clock)
 {
-    return clock->wall_ms(clock);
+    return clock->wall_ns(clock) / SALVO_NS_PER_MS;
 }
 
 /* clock_gettime: CLOCK_MONOTONIC and CLOCK_REALTIME. Lives for ever. */

@@ -57,9 +57,9 @@ static int64_t clock_tsc_mono_loose_ns(struct salvo_clock *clock)
     return clock_tsc_ns(clock, __rdtsc());
 }
 
-static int64_t clock_tsc_wall_ms(struct salvo_clock *clock)
+static int64_t clock_tsc_wall_ns(struct salvo_clock *clock)
 {
-    return salvo_clock_wall_ms(salvo_clock_system());
+    return salvo_clock_wall_ns(salvo_clock_system());
 }
 
 /* The kernel's constant_tsc and nonstop_tsc are one bit of the CPU: the invariant TSC. */
@@ -135,7 +135,7 @@ struct salvo_clock *salvo_clock_tsc(void)
     static struct clock_tsc tsc = {
         .clock = {.mono_ns = clock_tsc_mono_ns,
                   .mono_loose_ns = clock_tsc_mono_loose_ns,
-                  .wall_ms = clock_tsc_wall_ms},
+                  .wall_ns = clock_tsc_wall_ns},
     };
     static struct salvo_clock *chosen;
 

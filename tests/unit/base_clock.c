@@ -29,6 +29,7 @@ static void many_small_steps_move_the_wall_as_one_large_step(void **state)
         salvo_clock_manual_advance(&manual, 70);
     assert_int_equal(manual.mono_now_ns, 7999999);
     assert_int_equal(manual.wall_now_ms, 107);
+    assert_int_equal(salvo_clock_wall_ns(&manual.clock), 107999999);
 }
 
 static void advance_backwards(void *arg)
