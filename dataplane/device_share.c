@@ -147,22 +147,6 @@ static void hand_over(struct share_lane *lane, uint32_t to, const struct salvo_d
 
 /* --- receive ---------------------------------------------------------------------------------- */
 
-/* Where the ports of TCP begin; 0: it is no TCP segment, or not its beginning. */
-static uint32_t ports_at(const uint8_t *frame, uint32_t size)
-{
-    const uint8_t *ip = frame + SALVO_ETHERNET_SIZE;
-    uint32_t at = 0;
-
-    if (size < SALVO_ETHERNET_SIZE + SALVO_IP4_SIZE)
-        return 0;
-    if (salvo_load_be16(frame + 12) == SALVO_ETHERTYPE_IP4 && ip[9] == SALVO_IP_PROTOCOL_TCP &&
-        (salvo_load_be16(ip + 6) & 0x1fff) == 0)
-        at = SALVO_ETHERNET_SIZE + (ip[0] & 15u) * 4;
-    else if (salvo_load_be16(frame + 12) == SALVO_ETHERTYPE_IP6 && ip[6] == SALVO_IP_PROTOCOL_TCP)
-        at = SALVO_ETHERNET_SIZE + SALVO_IP6_SIZE;
-    return at != 0 && size >= at + 4 ? at : 0;
-}
-
 static uint32_t frame_owner(const struct share_lane *lane, const struct salvo_device_frame *frame)
 {
     uint32_t at;
@@ -170,7 +154,7 @@ static uint32_t frame_owner(const struct share_lane *lane, const struct salvo_de
     if (frame->size >= SALVO_ETHERNET_SIZE && !(frame->bytes[0] & 1) &&
         memcmp(frame->bytes, lane->head.caps.mac, 6) != 0)
         return lane->index; /* another host's: its machine drops it */
-    at = ports_at(frame->bytes, frame->size);
+    at = salvo_ip_tcp_ports_at(frame->bytes, frame->size);
     if (at == 0)
         return SHARE_LANE_ALL;
     return salvo_load_be16(frame->bytes + at + 2) % lane->share->lanes;

@@ -136,6 +136,21 @@ enum salvo_ip_result salvo_ip_parse(const uint8_t *bytes, uint32_t size, bool ch
     return SALVO_IP_MALFORMED;
 }
 
+uint32_t salvo_ip_tcp_ports_at(const uint8_t *frame, uint32_t size)
+{
+    const uint8_t *ip = frame + SALVO_ETHERNET_SIZE;
+    uint32_t at = 0;
+
+    if (size < SALVO_ETHERNET_SIZE + SALVO_IP4_SIZE)
+        return 0;
+    if (salvo_load_be16(frame + 12) == SALVO_ETHERTYPE_IP4 && ip[9] == SALVO_IP_PROTOCOL_TCP &&
+        (salvo_load_be16(ip + 6) & 0x1fff) == 0)
+        at = SALVO_ETHERNET_SIZE + (ip[0] & 15u) * 4;
+    else if (salvo_load_be16(frame + 12) == SALVO_ETHERTYPE_IP6 && ip[6] == SALVO_IP_PROTOCOL_TCP)
+        at = SALVO_ETHERNET_SIZE + SALVO_IP6_SIZE;
+    return at != 0 && size >= at + 4 ? at : 0;
+}
+
 uint32_t salvo_ip_build(uint8_t *bytes, const struct salvo_ip_address *source,
                         const struct salvo_ip_address *target, uint8_t protocol, uint8_t hop_limit,
                         uint32_t payload_size)

@@ -64,6 +64,10 @@ struct salvo_ip_address salvo_ip6_link_local(const uint8_t mac[6]);
 enum salvo_ip_result salvo_ip_parse(const uint8_t *bytes, uint32_t size, bool checksum_verified,
                                     struct salvo_ip_packet *ret_packet);
 
+/* Where in an Ethernet frame the ports of TCP begin, four bytes; 0: it is no TCP segment, or not
+ * its beginning. */
+uint32_t salvo_ip_tcp_ports_at(const uint8_t *frame, uint32_t size);
+
 /* Writes an IPv4 (20 bytes, DF set, checksum filled) or IPv6 (40 bytes) header; returns its size.
  */
 uint32_t salvo_ip_build(uint8_t *bytes, const struct salvo_ip_address *source,
