@@ -37,6 +37,7 @@ struct salvo_lane_conf {
     uint32_t lane_index;
     struct salvo_clock *clock;
     struct salvo_net *net;
+    struct salvo_mirror *mirror; /* the net's; NULL: it has none */
     struct salvo_submitter
         *submitters; /* all of the sender's; those bound here are found by state */
     uint32_t submitters_max;

@@ -423,6 +423,12 @@ bool salvo_lane_on_command(struct salvo_lane *lane, const struct salvo_command *
         lane->conns[command->broker].dropping = true;
         lane->tend_at_ns = now_ns;
         return true;
+    case SALVO_COMMAND_MIRROR_BEGIN:
+        salvo_mirror_begin(lane->conf.mirror, &command->filter);
+        return true;
+    case SALVO_COMMAND_MIRROR_END:
+        salvo_mirror_end(lane->conf.mirror);
+        return true;
     case SALVO_COMMAND_STREAM_OPEN:
         lane_stream_open(lane, command);
         return true;

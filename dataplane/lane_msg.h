@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/base.h"
+#include "dataplane/mirror.h"
 #include "dataplane/net.h"
 
 enum salvo_command_kind {
@@ -19,6 +20,9 @@ enum salvo_command_kind {
      * when nothing awaits an answer on it; then BROKER_DROPPED. The number is not used again
      * before. */
     SALVO_COMMAND_BROKER_DROP,
+    /* control -> lane: copy the frames that `filter` lets through; and no more of them. */
+    SALVO_COMMAND_MIRROR_BEGIN,
+    SALVO_COMMAND_MIRROR_END,
     /* control -> lane: open a connection for control to `endpoint`; `stream` is control's number
      * for it. STREAM_UP or STREAM_CLOSED follows. */
     SALVO_COMMAND_STREAM_OPEN,
@@ -42,6 +46,7 @@ struct salvo_command {
     const uint8_t *bytes; /* owner: control */
     size_t size;
     struct salvo_endpoint endpoint;
+    struct salvo_mirror_filter filter;
 };
 
 enum salvo_event_kind {

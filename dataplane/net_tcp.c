@@ -198,6 +198,8 @@ static unsigned net_tcp_turn(struct net_tcp *n)
 
     do {
         count = n->ops->receive(n->device, frames, TCP_BURST);
+        if (salvo_mirror_on(n->mirror))
+            salvo_mirror_received(n->mirror, frames, count, salvo_clock_mono_ns(n->conf.clock));
         for (unsigned i = 0; i < count; i++) {
             if (n->lease_renews)
                 salvo_dhcp_input(&n->lease->dhcp, frames[i].bytes, frames[i].size, now);
@@ -375,6 +377,19 @@ static void packet_transmit(struct net_tcp *n, const struct salvo_tcp_packet *pa
     n->ops->commit(n->device, packet);
 }
 
+/* As it leaves: where the device fills in sums, they are as we left them. */
+static void packet_mirror(struct net_tcp *n, const struct salvo_tcp_packet *packet)
+{
+    uint32_t size = packet->header_size + packet->payload_size;
+    uint8_t *place = salvo_mirror_claim(n->mirror, packet->header, packet->header_size, size,
+                                        salvo_clock_mono_ns(n->conf.clock));
+
+    if (place == NULL)
+        return;
+    salvo_assert(salvo_tcp_packet_write(n->tcp, packet, place) == size);
+    salvo_mirror_commit(n->mirror, size);
+}
+
 /* Links whose offer was refused. */
 static void wants_look(struct net_tcp *n)
 {
@@ -390,6 +405,7 @@ static void net_tcp_flush(struct salvo_net *net)
 {
     struct net_tcp *n = net_tcp_of(net);
     int64_t now = net_tcp_now_us(n);
+    bool mirrored = salvo_mirror_on(n->mirror);
     unsigned room;
 
     if (!n->ops->link_up(n->device))
@@ -401,8 +417,12 @@ static void net_tcp_flush(struct salvo_net *net)
     for (room = n->ops->room(n->device); room != 0; room--) {
         if (!salvo_tcp_output(n->tcp, now, &n->packet))
             break;
+        if (SALVO_UNLIKELY(mirrored))
+            packet_mirror(n, &n->packet);
         packet_transmit(n, &n->packet);
     }
+    if (SALVO_UNLIKELY(mirrored))
+        salvo_mirror_publish(n->mirror);
     n->ops->flush(n->device);
     if (n->wants_count != 0)
         wants_look(n);
@@ -617,6 +637,7 @@ int salvo_net_tcp_open(const struct salvo_net_conf *conf, const struct salvo_net
     n->head = (struct salvo_net_head){.magic = SALVO_NET_MAGIC, .ops = &n->table};
     n->conf = *conf;
     n->device = tcp_conf->device;
+    n->mirror = tcp_conf->mirror;
     n->lease = tcp_conf->lease;
     n->lease_renews = tcp_conf->lease_renews;
     n->ops = salvo_device_head(n->device)->ops;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "dataplane/device.h"
+#include "dataplane/mirror.h"
 #include "dataplane/net.h"
 #include "dataplane/tcp/dhcp.h"
 
@@ -31,6 +32,7 @@ struct salvo_net_tcp_conf {
     struct salvo_tcp_config tcp;
     struct salvo_net_tcp_lease *lease; /* of tcp.address4, outlives the net; NULL: static */
     bool lease_renews;                 /* this net renews it: one of all */
+    struct salvo_mirror *mirror;       /* the lane's, outlives the net; NULL: none */
     struct salvo_device *device; /* the net's from here on, closed with it; not when open fails */
 };
 

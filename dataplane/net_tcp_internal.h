@@ -65,6 +65,7 @@ struct net_tcp {
     struct salvo_device *device;
     const struct salvo_device_ops *ops;
     bool references;
+    struct salvo_mirror *mirror;       /* NULL: none */
     struct salvo_net_tcp_lease *lease; /* NULL: the address is static */
     bool lease_renews;
     struct salvo_tcp *tcp;

@@ -11,7 +11,8 @@
 /* 1 ms: a start is in no hurry. */
 #define LEASE_NAP_NS SALVO_NS_PER_MS
 
-static void lease_send(struct salvo_dhcp *dhcp, struct salvo_device *device, int64_t now_us)
+static void lease_send(struct salvo_dhcp *dhcp, struct salvo_device *device,
+                       struct salvo_mirror *mirror, int64_t now_us)
 {
     static const struct salvo_tcp_packet packet = {.header_size = SALVO_DHCP_FRAME_SIZE};
     const struct salvo_device_ops *ops = salvo_device_head(device)->ops;
@@ -20,6 +21,8 @@ static void lease_send(struct salvo_dhcp *dhcp, struct salvo_device *device, int
     while (ops->room(device) != 0 && salvo_dhcp_output(dhcp, frame, now_us) != 0) {
         memcpy(ops->claim(device, sizeof(frame)), frame, sizeof(frame));
         ops->commit(device, &packet);
+        if (salvo_mirror_on(mirror))
+            salvo_mirror_frame(mirror, frame, sizeof(frame), now_us * SALVO_NS_PER_US);
     }
     ops->flush(device);
 }
@@ -47,7 +50,7 @@ int salvo_net_tcp_lease_take(struct salvo_net_tcp_lease *lease, struct salvo_dev
         if (now_us >= salvo_dhcp_deadline_us(&lease->dhcp))
             salvo_dhcp_timers(&lease->dhcp, now_us);
         if (head->ops->link_up(devices[0]))
-            lease_send(&lease->dhcp, devices[0], now_us);
+            lease_send(&lease->dhcp, devices[0], NULL, now_us);
         if (!salvo_dhcp_bound(&lease->dhcp))
             head->ops->nap(devices[0], LEASE_NAP_NS);
         now_us = salvo_clock_mono_ns(clock) / SALVO_NS_PER_US;
@@ -91,5 +94,5 @@ void net_tcp_lease_look(struct net_tcp *n, int64_t now_us)
 
 void net_tcp_lease_output(struct net_tcp *n, int64_t now_us)
 {
-    lease_send(&n->lease->dhcp, n->device, now_us);
+    lease_send(&n->lease->dhcp, n->device, n->mirror, now_us);
 }

@@ -194,16 +194,19 @@ static uint8_t *wire_claim(struct salvo_device *dev, uint32_t size)
     return device_of(dev)->out;
 }
 
-/* The field holds the pseudo header's sum: the rest is summed over it, as a device would. */
+/* The field holds the pseudo header's sum, without the length when the packet is to be cut: the
+ * rest is summed over it, as a device would. */
 static void packet_sum(struct wire_device *d, const struct salvo_tcp_packet *packet)
 {
     uint8_t *tcp = d->out + SALVO_ETHERNET_SIZE + packet->ip_size;
     uint32_t size = packet->header_size + packet->payload_size;
+    uint16_t length = htons((uint16_t)(packet->tcp_size + packet->payload_size));
     uint16_t sum;
 
     if (packet->ip_size == 0 || !d->head.caps.checksum)
         return;
-    sum = salvo_sum_finish(salvo_sum_bytes(tcp, size - SALVO_ETHERNET_SIZE - packet->ip_size, 0));
+    sum = salvo_sum_finish(salvo_sum_bytes(tcp, size - SALVO_ETHERNET_SIZE - packet->ip_size,
+                                           packet->segment_size != 0 ? length : 0));
     memcpy(tcp + 16, &sum, sizeof(sum));
 }
 
@@ -298,10 +301,14 @@ static void device_init(bool references)
                                                       .references = references}};
 }
 
+static struct salvo_mirror *net_mirror; /* NULL: none */
+
 static struct salvo_net *open_over(struct salvo_net_tcp_lease *lease)
 {
-    struct salvo_net_tcp_conf tcp_conf = {
-        .device = (struct salvo_device *)&device, .lease = lease, .lease_renews = lease != NULL};
+    struct salvo_net_tcp_conf tcp_conf = {.device = (struct salvo_device *)&device,
+                                          .lease = lease,
+                                          .lease_renews = lease != NULL,
+                                          .mirror = net_mirror};
     struct salvo_net_conf conf;
     struct salvo_net *net;
 
@@ -592,6 +599,113 @@ static void a_lease_to_renew_lets_sleep_while_the_link_is_down(void **state)
     salvo_net_destroy(net);
 }
 
+static const struct salvo_mirror_record *mirrored(void)
+{
+    uint32_t size;
+    const struct salvo_mirror_record *record = salvo_ring_peek(&net_mirror->ring, &size);
+
+    if (record != NULL)
+        salvo_ring_advance(&net_mirror->ring, size);
+    return record;
+}
+
+/* A connection from its SYN on, while the mirror is on: payload bytes each way, and the largest
+ * packet. */
+static void mirror_a_connection(bool references, uint64_t *ret_payload, uint32_t *ret_size_max)
+{
+    static struct salvo_mirror mirror;
+    static uint8_t memory[SALVO_MIRROR_RING_SIZE];
+    static const struct salvo_mirror_filter everything = {0};
+    static const uint8_t flags[] = {WIRE_SYN, WIRE_SYN | WIRE_ACK, WIRE_ACK};
+    const struct salvo_mirror_record *record;
+    int64_t last_ns = 0;
+    struct seen seen = {0};
+    unsigned segments = 0;
+    struct salvo_net *net;
+    uint32_t link;
+
+    salvo_mirror_init(&mirror, 0, memory);
+    net_mirror = &mirror;
+    device_init(references);
+    device.head.caps.tso_max = references ? 16000 : 0;
+    net = open_over(NULL);
+    turns(net, &seen, SALVO_NS_PER_MS);
+    assert_null(mirrored()); /* off: nothing */
+    salvo_mirror_begin(&mirror, &everything);
+    link = connected(net, &seen);
+    assert_int_equal(send_bytes(net, link, 10000), 10000);
+    turns(net, &seen, 20 * SALVO_NS_PER_MS);
+    assert_int_equal(device.received, 10000);
+    salvo_mirror_end(&mirror);
+    assert_int_equal(send_bytes(net, link, 1000), 1000);
+    turns(net, &seen, 20 * SALVO_NS_PER_MS);
+    assert_int_equal(device.received, 11000); /* of which the mirror has nothing */
+    *ret_payload = *ret_size_max = 0;
+    while ((record = mirrored()) != NULL) {
+        const uint8_t *tcp = record->bytes + 34;
+
+        assert_true(record->mono_ns >= last_ns);
+        last_ns = record->mono_ns;
+        if (salvo_ip_tcp_ports_at(record->bytes, record->size) == 0)
+            continue; /* ARP */
+        if (segments < SALVO_ARRAY_LENGTH(flags))
+            assert_int_equal(tcp[13] & ~WIRE_PSH, flags[segments]);
+        segments++;
+        *ret_payload += record->size - 34 - (uint32_t)(tcp[12] >> 4) * 4;
+        *ret_size_max = SALVO_MAX(*ret_size_max, record->size);
+    }
+    salvo_net_destroy(net);
+    net_mirror = NULL;
+}
+
+static void a_mirror_has_a_connection_from_its_syn_on(void **state)
+{
+    uint64_t payload;
+    uint32_t size_max;
+
+    mirror_a_connection(false, &payload, &size_max);
+    assert_int_equal(payload, 10000);
+    assert_in_range(size_max, 1000, 1514);
+}
+
+static void a_mirror_has_a_packet_by_reference_whole(void **state)
+{
+    uint64_t payload;
+    uint32_t size_max;
+
+    mirror_a_connection(true, &payload, &size_max);
+    assert_int_equal(payload, 10000);
+    assert_true(size_max > 5000); /* the device would have cut it */
+}
+
+/* What lies in the ring is what the device was given. */
+static void a_mirrored_packet_is_the_one_that_left(void **state)
+{
+    static struct salvo_mirror mirror;
+    static uint8_t memory[SALVO_MIRROR_RING_SIZE];
+    static const struct salvo_mirror_filter filter = {.ports = {9876}};
+    const struct salvo_mirror_record *record, *last = NULL;
+    struct seen seen = {0};
+    struct salvo_net *net;
+    uint32_t link;
+
+    salvo_mirror_init(&mirror, 0, memory);
+    net_mirror = &mirror;
+    net = start(false);
+    link = connected(net, &seen);
+    device.mute = true;
+    salvo_mirror_begin(&mirror, &filter);
+    assert_int_equal(send_bytes(net, link, 500), 500);
+    turn(net, &seen);
+    while ((record = mirrored()) != NULL)
+        last = record;
+    assert_non_null(last);
+    assert_int_equal(last->size, 14 + 20 + 20 + 500);
+    assert_memory_equal(last->bytes, device.out, last->size); /* sums and all */
+    salvo_net_destroy(net);
+    net_mirror = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -604,6 +718,9 @@ int main(void)
         cmocka_unit_test(without_a_dhcp_server_the_wait_ends_in_time),
         cmocka_unit_test(a_lease_is_renewed_and_links_end_when_it_is_lost),
         cmocka_unit_test(a_lease_to_renew_lets_sleep_while_the_link_is_down),
+        cmocka_unit_test(a_mirror_has_a_connection_from_its_syn_on),
+        cmocka_unit_test(a_mirror_has_a_packet_by_reference_whole),
+        cmocka_unit_test(a_mirrored_packet_is_the_one_that_left),
         cmocka_unit_test(naps_grow_longer_while_nothing_comes),
     };
 
