@@ -65,7 +65,7 @@ void salvo_conf_free(salvo_conf *conf)
     free(conf);
 }
 
-static int api_conf_result(int r, const char *error, char *errbuf, size_t errbuf_size)
+static int api_result(int r, const char *error, char *errbuf, size_t errbuf_size)
 {
     if (r != 0 && errbuf != NULL && errbuf_size != 0)
         snprintf(errbuf, errbuf_size, "%s", error);
@@ -78,7 +78,7 @@ int salvo_conf_set(salvo_conf *conf, const char *name, const char *value, char *
     char error[SALVO_CONFIG_ERROR_MAX] = "";
     int r = salvo_config_set(&conf->config, name, value, SALVO_CONFIG_ARGUMENT, error);
 
-    return api_conf_result(r, error, errbuf, errbuf_size);
+    return api_result(r, error, errbuf, errbuf_size);
 }
 
 int salvo_conf_load(salvo_conf *conf, const char *path, char *errbuf, size_t errbuf_size)
@@ -86,7 +86,7 @@ int salvo_conf_load(salvo_conf *conf, const char *path, char *errbuf, size_t err
     char error[SALVO_CONFIG_ERROR_MAX] = "";
     int r = salvo_config_load_file(&conf->config, path, error);
 
-    return api_conf_result(r, error, errbuf, errbuf_size);
+    return api_result(r, error, errbuf, errbuf_size);
 }
 
 int salvo_conf_environment(salvo_conf *conf, char *errbuf, size_t errbuf_size)
@@ -94,7 +94,7 @@ int salvo_conf_environment(salvo_conf *conf, char *errbuf, size_t errbuf_size)
     char error[SALVO_CONFIG_ERROR_MAX] = "";
     int r = salvo_config_load_environment(&conf->config, environ, error);
 
-    return api_conf_result(r, error, errbuf, errbuf_size);
+    return api_result(r, error, errbuf, errbuf_size);
 }
 
 int salvo_conf_get(const salvo_conf *conf, const char *name, char *buf, size_t buf_size)
@@ -524,6 +524,34 @@ int salvo_close(salvo *sender)
     free(sender->topics);
     free(sender);
     return 0;
+}
+
+int salvo_capture_start(salvo *sender, const char *path, const char *filter, char *errbuf,
+                        size_t errbuf_size)
+{
+    struct salvo_control *control = &sender->sender.control;
+    char error[SALVO_ERROR_MAX];
+    int r = salvo_capture_begin(&control->capture, "capture", path, filter != NULL ? filter : "",
+                                error, sizeof(error));
+
+    if (r == 0)
+        salvo_control_wake(control);
+    return api_result(r, error, errbuf, errbuf_size);
+}
+
+int salvo_capture_stop(salvo *sender)
+{
+    struct salvo_control *control = &sender->sender.control;
+    int r = salvo_capture_end(&control->capture);
+
+    if (r == 0)
+        salvo_control_wake(control);
+    return r;
+}
+
+int salvo_capture_active(const salvo *sender)
+{
+    return salvo_capture_runs(&sender->sender.control.capture);
 }
 
 int salvo_counter_value(salvo *sender, const char *name, uint64_t *ret_value)

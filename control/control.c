@@ -110,7 +110,8 @@ int salvo_control_do_work(struct salvo_control *control)
         control->owner = salvo_thread_id();
     assert_on_control(control);
     work += control_take_lane_events(control, now_ns); /* lanes -> faults, routes, streams */
-    work += salvo_rpc_do_work(&control->rpc, now_ns);  /* answers and deadlines */
+    work += salvo_capture_do_work(&control->capture, now_ns);
+    work += salvo_rpc_do_work(&control->rpc, now_ns);           /* answers and deadlines */
     work += salvo_resolver_do_work(&control->resolver, now_ns); /* addresses */
     work += salvo_timers_run(&control->timers, now_ns);
     work += salvo_routes_do_work(&control->routes, now_ns); /* questions due */
@@ -129,6 +130,7 @@ int64_t salvo_control_next_ns(const struct salvo_control *control)
 {
     int64_t next_ns = salvo_timers_next_ns(&control->timers);
 
+    next_ns = SALVO_MIN(next_ns, salvo_capture_next_ns(&control->capture));
     next_ns = SALVO_MIN(next_ns, salvo_rpc_next_ns(&control->rpc));
     next_ns = SALVO_MIN(next_ns, salvo_routes_next_ns(&control->routes));
     next_ns = SALVO_MIN(next_ns, salvo_heartbeat_next_ns(&control->heartbeat));
@@ -309,6 +311,12 @@ int salvo_control_init(struct salvo_control *control, const struct salvo_control
     salvo_assert(conf->lanes_count <= SALVO_LANES_MAX);
     *control = (struct salvo_control){.conf = *conf, .lease_watch.lease = conf->lease};
     control->report = (struct salvo_report){conf->clock, conf->log, conf->errors, conf->counters};
+    salvo_capture_init(&control->capture,
+                       &(struct salvo_capture_conf){.mirrors = conf->mirrors,
+                                                    .ports = conf->ports,
+                                                    .lanes_count = conf->lanes_count,
+                                                    .size_max = conf->config->dpdk_capture_max,
+                                                    .report = &control->report});
     salvo_identity_init(&control->identity, conf->config, now_ns, salvo_clock_wall_ms(conf->clock));
     salvo_timers_init(&control->timers);
     salvo_timers_add(&control->timers, "housekeeping", now_ns + HOUSEKEEPING_NS, HOUSEKEEPING_NS,
@@ -326,6 +334,7 @@ void salvo_control_deinit(struct salvo_control *control)
     salvo_resolver_deinit(&control->resolver); /* before the net that it wakes */
     if (control->net_is_ours || control->conf.net != NULL)
         salvo_net_destroy(control->net);
+    salvo_capture_deinit(&control->capture);
     salvo_rpc_deinit(&control->rpc);
     salvo_detector_deinit(&control->detector);
     salvo_heartbeat_deinit(&control->heartbeat);

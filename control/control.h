@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/random.h"
+#include "control/capture.h"
 #include "control/detector.h"
 #include "control/fault.h"
 #include "control/heartbeat.h"
@@ -29,6 +30,7 @@ struct salvo_control_conf {
     uint64_t seed;                  /* which nameserver comes first */
     struct salvo_lane_port **ports; /* lanes_count of them */
     uint32_t lanes_count;
+    struct salvo_mirror *mirrors;     /* lanes_count of them; NULL: nothing can be captured */
     salvo_availability *availability; /* brokers_max words, the ports' */
     salvo_counter *counters;          /* SALVO_CONTROL_COUNTERS */
     struct salvo_error_log *errors;
@@ -60,6 +62,7 @@ struct salvo_control {
     struct salvo_heartbeat heartbeat;
     struct salvo_detector detector;
     struct salvo_lease_watch lease_watch;
+    struct salvo_capture capture;
     uint64_t lanes_told; /* DRAIN; a bit each */
     uint64_t lanes_drained;
     bool stopping;

@@ -211,6 +211,31 @@ static int share_start(struct salvo_nets *nets)
     return salvo_trace(r);
 }
 
+static int mirrors_take(struct salvo_nets *nets)
+{
+    uint32_t lanes = nets->config->lanes;
+
+    nets->mirrors = aligned_alloc(alignof(struct salvo_mirror), lanes * sizeof(*nets->mirrors));
+    for (uint32_t i = 0; nets->mirrors != NULL && i < lanes; i++)
+        nets->mirrors[i].ring.memory = NULL;
+    for (uint32_t i = 0; nets->mirrors != NULL && i < lanes; i++) {
+        void *memory = aligned_alloc(4096, SALVO_MIRROR_RING_SIZE);
+
+        if (memory == NULL)
+            return salvo_raise(-ENOMEM);
+        salvo_mirror_init(&nets->mirrors[i], i, memory);
+    }
+    return nets->mirrors == NULL ? salvo_raise(-ENOMEM) : 0;
+}
+
+static void mirrors_free(struct salvo_nets *nets)
+{
+    for (uint32_t i = 0; nets->mirrors != NULL && i < nets->config->lanes; i++)
+        free(nets->mirrors[i].ring.memory);
+    free(nets->mirrors);
+    nets->mirrors = NULL;
+}
+
 static int address_take(struct salvo_nets *nets, struct salvo_clock *clock, char *ret_error)
 {
     struct salvo_device *devices[SALVO_NETS_LANES_MAX];
@@ -266,6 +291,8 @@ int salvo_nets_start(struct salvo_nets *nets, const struct salvo_config *config,
         r = salvo_dpdk_port_open(&conf, &nets->port, error, sizeof(error));
     if (r == 0)
         r = share_start(nets);
+    if (r == 0)
+        r = mirrors_take(nets);
     if (r == 0 && by_dhcp(config))
         r = address_take(nets, clock, error);
     if (r) {
@@ -306,6 +333,7 @@ int salvo_nets_open(struct salvo_nets *nets, uint32_t lane_index, const struct s
         .tcp = lane_tcp(nets, lane_index),
         .lease = salvo_nets_lease(nets),
         .lease_renews = by_dhcp(nets->config) && lane_index == 0,
+        .mirror = &nets->mirrors[lane_index],
         .device = nets->share != NULL ? salvo_device_share_lane(nets->share, lane_index)
                                       : salvo_dpdk_port_device(nets->port, lane_index),
     };
@@ -323,4 +351,5 @@ void salvo_nets_stop(struct salvo_nets *nets)
     if (nets->port != NULL)
         salvo_dpdk_port_close(nets->port);
     nets->port = NULL;
+    mirrors_free(nets);
 }

@@ -24,6 +24,7 @@ struct salvo_nets {
     const struct salvo_config *config; /* stays until stop */
     struct salvo_dpdk_port *port;      /* NULL without dpdk */
     struct salvo_device_share *share;  /* NULL with one lane */
+    struct salvo_mirror *mirrors;      /* for captures, a lane's each; NULL without dpdk */
     struct salvo_tcp_config tcp;       /* the part that options decide */
     struct salvo_net_tcp_lease lease;  /* with dpdk_address=dhcp */
     struct salvo_nets_lane lanes[SALVO_NETS_LANES_MAX];

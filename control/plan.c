@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "codec/message.h"
+#include "control/capture.h"
 #include "control/nets.h"
 
 #include <arpa/inet.h>
@@ -218,6 +219,8 @@ int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_pl
     r = plan_check_texts(config, ret_error);
     if (r == 0 && config->net == SALVO_NET_DPDK)
         r = salvo_nets_tcp_config(config, &tcp, ret_error);
+    if (r == 0)
+        r = salvo_capture_check(config, ret_error);
     if (r == 0)
         r = plan_lane(config, &plan, ret_error);
     if (r == 0)

@@ -271,6 +271,7 @@ static int sender_lane_start(struct salvo_sender *sender, uint32_t index, uint64
         return sender_net_error(sender, errbuf, errbuf_size, r, what);
     if (note != NULL)
         sender->net_note = note;
+    conf.mirror = sender->nets.mirrors != NULL ? &sender->nets.mirrors[index] : NULL;
     conf.submitters = sender->submitters;
     conf.submitters_epoch = &sender->submitters_epoch;
     conf.availability = sender->availability;
@@ -355,6 +356,7 @@ static int sender_control_start(struct salvo_sender *sender, uint64_t seed, char
         .seed = seed,
         .ports = sender->ports,
         .lanes_count = sender->lanes_count,
+        .mirrors = sender->nets.mirrors,
         .availability = sender->availability,
         .counters = salvo_statfile_control_counters(&sender->statfile),
         .errors = &sender->errors,
@@ -366,6 +368,10 @@ static int sender_control_start(struct salvo_sender *sender, uint64_t seed, char
     int r = salvo_control_init(&sender->control, &conf, errbuf, errbuf_size);
 
     sender->control_ready = r == 0;
+    if (r == 0 && sender->config.dpdk_capture[0] != '\0' && sender->config.dpdk_capture_at_start)
+        r = salvo_capture_begin(&sender->control.capture, "dpdk_capture",
+                                sender->config.dpdk_capture, sender->config.dpdk_capture_filter,
+                                errbuf, errbuf_size);
     if (r == 0 && sender->config.threads == SALVO_THREADS_DEDICATED)
         for (uint32_t i = 0; i < sender->lanes_count; i++)
             salvo_lane_tells(sender->lanes[i], sender->control.net, &sender->control.asleep);

@@ -248,6 +248,18 @@ SALVO_API int salvo_drain(salvo *sender, int64_t drain_ms);
  * out or results wait unpolled, or submitters are open. */
 SALVO_API int salvo_close(salvo *sender);
 
+/* Captures what goes over net: dpdk into a new pcap file, whole frames, until salvo_capture_stop,
+ * dpdk_capture_max bytes or salvo_close; begins within a turn of the lanes. `filter` as option
+ * dpdk_capture_filter, "host 10.0.0.2 and port 10911"; NULL: everything. 0; -EBUSY (one runs);
+ * -EEXIST (the file is there already); -EINVAL (filter); -ENOTSUP (another net); or why the file
+ * cannot be made; with one sentence in errbuf (may be NULL). Any thread. */
+SALVO_API int salvo_capture_start(salvo *sender, const char *path, const char *filter, char *errbuf,
+                                  size_t errbuf_size);
+/* Asks for the capture's end. 0 or -ENOENT. Any thread. */
+SALVO_API int salvo_capture_stop(salvo *sender);
+/* 1 until the file is whole and closed, else 0. Any thread. */
+SALVO_API int salvo_capture_active(const salvo *sender);
+
 /* A counter of docs/COUNTERS.md, summed over lanes. 0 or -ENOENT. Any thread. */
 SALVO_API int salvo_counter_value(salvo *sender, const char *name, uint64_t *ret_value);
 /* The network backend in use ("uring"), and a sentence when it is not the one asked for (else

@@ -1,7 +1,10 @@
-/* What a sender that is turned by its caller tells its idle strategy. */
+/* What a sender that is turned by its caller tells its idle strategy; captures where there is
+ * nothing to capture. */
 #include "tests/unit/unit.h"
 
 #include "control/api.h"
+
+#include <errno.h>
 
 /* Nobody answers there: whatever is submitted waits for its route. */
 static salvo *sender_in_caller_mode(void)
@@ -60,10 +63,51 @@ static void a_turn_that_found_work_ends_the_idle_turns(void **state)
     assert_int_equal(salvo_close(sender), 0);
 }
 
+static void captures_are_for_dpdk_and_the_error_names_the_way_of_others(void **state)
+{
+    salvo *sender = sender_in_caller_mode();
+    char error[SALVO_ERROR_MAX];
+
+    assert_int_equal(salvo_capture_start(sender, "/tmp/none.pcap", NULL, error, sizeof(error)),
+                     -ENOTSUP);
+    assert_non_null(strstr(error, "dpdk"));
+    assert_non_null(strstr(error, "tcpdump"));
+    assert_int_equal(access("/tmp/none.pcap", F_OK), -1);
+    assert_int_equal(salvo_capture_active(sender), 0);
+    assert_int_equal(salvo_capture_stop(sender), -ENOENT);
+    assert_int_equal(salvo_close(sender), 0);
+}
+
+static void options_of_captures_are_checked_before_anything_is_taken(void **state)
+{
+    static const struct {
+        const char *name, *value, *says;
+    } cases[] = {
+        {"dpdk_capture", "/tmp/none.pcap", "tcpdump"},
+        {"dpdk_capture_filter", "port http", "host ADDRESS"},
+    };
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(cases); i++) {
+        salvo_conf *conf = salvo_conf_new();
+        char error[SALVO_ERROR_MAX];
+
+        salvo_conf_set(conf, "nameserver", "127.0.0.1:1", NULL, 0);
+        salvo_conf_set(conf, "net", "null", NULL, 0);
+        assert_int_equal(salvo_conf_set(conf, cases[i].name, cases[i].value, error, sizeof(error)),
+                         0);
+        assert_null(salvo_open(conf, error, sizeof(error)));
+        assert_non_null(strstr(error, cases[i].name));
+        assert_non_null(strstr(error, cases[i].says));
+        salvo_conf_free(conf);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_turn_that_found_work_ends_the_idle_turns),
+        cmocka_unit_test(captures_are_for_dpdk_and_the_error_names_the_way_of_others),
+        cmocka_unit_test(options_of_captures_are_checked_before_anything_is_taken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
