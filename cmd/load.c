@@ -91,7 +91,9 @@ static const struct cmd_usage load_usage = {
     .options_count = SALVO_ARRAY_LENGTH(load_options),
     .notes = "Exit code: 0 all acknowledged, 1 some message was not, 2 the run is invalid, or\n"
              "a report was lost.\n"
-             "Ctrl-C drains and reports; a second one quits at once.\n\n"
+             "Ctrl-C drains and reports; a second one quits at once.\n"
+             "SIGUSR1 begins a capture of what goes over net dpdk, and the next one ends it "
+             "(docs/DPDK.md).\n\n"
              "  salvo load\n"
              "  salvo load --nameserver 127.0.0.1:9876 --rate 50k --duration 30s --warmup 2s\n"
              "  salvo load --linger 1ms --size 1KiB --compress zlib --json report.json\n",

@@ -86,6 +86,7 @@ int cmd_sender_open(struct cmd_sender *s, const char *command, const struct salv
     char error[SALVO_ERROR_MAX] = "out of memory";
     salvo_conf *conf = salvo_conf_new();
 
+    cmd_capture_init();
     *s = (struct cmd_sender){.command = command, .caller = config->threads == SALVO_THREADS_CALLER};
     if (conf != NULL && sender_conf_fill(conf, config, error, sizeof(error)) == 0)
         s->sender = salvo_open(conf, error, sizeof(error));
@@ -93,11 +94,13 @@ int cmd_sender_open(struct cmd_sender *s, const char *command, const struct salv
         salvo_conf_free(conf);
     if (s->sender == NULL)
         return cmd_fail(command, CMD_EXIT_INVALID, "%s", error);
+    cmd_capture_start(&s->capture, command, config, s->sender);
     return 0;
 }
 
 void cmd_sender_close(struct cmd_sender *s)
 {
+    cmd_capture_stop(&s->capture);
     if (s->sender != NULL && salvo_close(s->sender))
         cmd_fail(s->command, 0, "the sender could not be closed: results are missing");
     s->sender = NULL;

@@ -2,6 +2,7 @@
  * options, then salvo_open; and what commands do with it in any threading mode. */
 #pragma once
 
+#include "cmd/capture.h"
 #include "cmd/options.h"
 #include "control/config.h"
 #include "include/salvo.h"
@@ -46,9 +47,10 @@ struct cmd_sender {
     const char *command;
     salvo *sender;
     bool caller; /* threads=caller: this thread turns it */
+    struct cmd_capture capture;
 };
 
-/* 0; else the exit code, with the error printed. */
+/* 0; else the exit code, with the error printed. The configuration stays until close. */
 int cmd_sender_open(struct cmd_sender *s, const char *command, const struct salvo_config *config);
 /* Closes it; all submitters are closed. */
 void cmd_sender_close(struct cmd_sender *s);
