@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,16 +13,18 @@ static char root[64];
 
 static int setup(void **state)
 {
-    strcpy(root, "/tmp/salvo-memory-XXXXXX");
+    snprintf(root, sizeof(root), "/tmp/salvo-memory-XXXXXX");
     return mkdtemp(root) == NULL;
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *at)
+{
+    return remove(path);
 }
 
 static int teardown(void **state)
 {
-    char command[128];
-
-    snprintf(command, sizeof(command), "rm -r %s", root);
-    return system(command);
+    return nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 /* A file below the root, with the folders above it. */
