@@ -232,8 +232,10 @@ static int load_turn(struct salvo_load *load, bool submitting, int64_t now_ns)
 {
     int work = 0;
 
-    if (load->conf->caller)
-        work += SALVO_MAX(salvo_do_work(load->conf->sender), 0);
+    if (load->conf->caller) {
+        work = salvo_do_work(load->conf->sender);
+        work = SALVO_MAX(work, 0);
+    }
     work += salvo_load_poll(load);
     if (submitting)
         work += load_submit(load, now_ns);

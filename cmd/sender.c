@@ -153,12 +153,14 @@ bool cmd_sender_wait_route(struct cmd_sender *s, salvo_topic *topic, int64_t tim
 static void sender_wait_turn(struct cmd_sender *s, int64_t timeout_ms)
 {
     int64_t until_ns = sender_now_ns() + SALVO_MIN(timeout_ms, INT64_C(1)) * SALVO_NS_PER_MS;
+    int64_t left_us;
     int work;
 
     do {
         work = salvo_do_work(s->sender);
+        left_us = (until_ns - sender_now_ns()) / 1000;
         if (work == 0)
-            salvo_idle(s->sender, work, SALVO_MAX((until_ns - sender_now_ns()) / 1000, INT64_C(0)));
+            salvo_idle(s->sender, work, SALVO_MAX(left_us, INT64_C(0)));
     } while (work == 0 && sender_now_ns() < until_ns);
 }
 

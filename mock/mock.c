@@ -231,8 +231,10 @@ static void thread_wait(struct salvo_mock *mock, int64_t next_ns)
 {
     int64_t wait_ns = MOCK_IDLE_WAIT_NS;
 
-    if (next_ns != INT64_MAX)
-        wait_ns = SALVO_CLAMP(next_ns - salvo_clock_mono_ns(mock->clock), 0, wait_ns);
+    if (next_ns != INT64_MAX) {
+        next_ns -= salvo_clock_mono_ns(mock->clock);
+        wait_ns = SALVO_CLAMP(next_ns, 0, wait_ns);
+    }
     if (wait_ns > 0)
         salvo_net_wait(mock->hosts[0].net, 1, 0, wait_ns);
 }

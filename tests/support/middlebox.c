@@ -168,8 +168,8 @@ static void wait_next(void)
 {
     struct pollfd fds[2] = {{.fd = ends[0].fd, .events = POLLIN},
                             {.fd = ends[1].fd, .events = POLLIN}};
-    int64_t left_us = SALVO_MIN(bad_air_next_us(&air) - now_us(), INT64_C(100000));
-    struct timespec time = {0, left_us * 1000};
+    int64_t left_us = bad_air_next_us(&air) - now_us();
+    struct timespec time = {0, SALVO_MIN(left_us, INT64_C(100000)) * 1000};
 
     if (left_us > 0)
         ppoll(fds, 2, &time, NULL);

@@ -79,6 +79,8 @@ RULES = (
     Rule(EVERYWHERE, r"atoi|atol|atoll|atof", "cannot say that the text is no number"),
     Rule(EVERYWHERE, r"alloca|__builtin_alloca|strdupa", "the stack has no error to give"),
     Rule(EVERYWHERE, r"system|popen|vfork", "no shell in between"),
+    Rule(EVERYWHERE, r"SALVO_(?:MIN|MAX|CLAMP)\((?:[^;()]|\([^;()]*\))*?\b\w+_do_work",
+         "its arguments are evaluated twice, and that does the work twice"),
     Rule(EVERYWHERE, r"assert", "salvo_assert stays on in every build",
          but=("tests/", "docs/examples/")),
 )

@@ -182,6 +182,13 @@ def test_a_forbidden_call_is_found(plant, path, statement):
     assert any(f.text.startswith(name) for f in finding)
 
 
+def test_work_inside_a_macro_that_evaluates_twice_is_found(plant):
+    for good in ("SALVO_MAX(r, 0)", "SALVO_MAX(a(1), 0);\n    x_do_work(2)"):
+        assert [str(f) for f in plant(call("bench/a.c", good))] == []
+    findings = plant(call("bench/a.c", "SALVO_MAX(x_do_work(a(1)), 0)"))
+    assert [(f.rule, f.path, f.line) for f in findings] == [("forbidden", "bench/a.c", 4)]
+
+
 @pytest.mark.parametrize("path,statement", [
     ("codec/compress_x.c", "malloc(1)"),
     ("dataplane/net_uring_x.c", "io_uring_submit(0)"),
