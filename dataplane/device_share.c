@@ -43,8 +43,10 @@ struct share_lane {
     struct salvo_device *below;
     const struct salvo_device_ops *ops; /* of below */
 
-    /* lane only */
+    /* closer, when no lane runs -> anyone: the end of the lanes' threads lies between */
     bool closed;
+
+    /* lane only */
     uint32_t from_next; /* whose ring is looked at first */
     bool published_due; /* some rings of ours have commits that nobody sees yet */
 
