@@ -41,6 +41,7 @@ static const char *header_wrong(const struct salvo_statfile_header *h, uint64_t 
         return "is cut off: it does not have the size it was made with";
     if (memchr(h->salvo_version, '\0', sizeof(h->salvo_version)) == NULL ||
         h->lane_size / sizeof(salvo_counter) < h->lane_counters_count ||
+        h->lane_size % sizeof(salvo_counter) != 0 ||
         !section_fits(h->names_offset, h->name_size,
                       (uint64_t)h->lane_counters_count + h->control_counters_count, size) ||
         !section_fits(h->control_offset, sizeof(salvo_counter), h->control_counters_count, size) ||

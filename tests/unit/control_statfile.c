@@ -202,6 +202,8 @@ static void a_foreign_or_damaged_file_is_refused(void **state)
         {"unaligned", offsetof(struct salvo_statfile_header, control_offset), 8, 1001, "damaged"},
         {"hists", offsetof(struct salvo_statfile_header, hists_count), 4, 3, "damaged"},
         {"lane size", offsetof(struct salvo_statfile_header, lane_size), 8, UINT64_MAX, "damaged"},
+        {"lane size, odd", offsetof(struct salvo_statfile_header, lane_size), 8,
+         SALVO_LANE_COUNTERS * sizeof(salvo_counter) + 4, "damaged"},
         {"hist offset", offsetof(struct salvo_statfile_header, hists_offset), 8, 1 << 30,
          "damaged"},
     };
