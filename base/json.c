@@ -552,6 +552,26 @@ ssize_t salvo_json_string(const struct salvo_json *json, uint32_t token, void *r
     return w.failed ? -ENOSPC : (ssize_t)salvo_writer_size(&w);
 }
 
+size_t salvo_json_unescape(const void *text, size_t size, void *ret_text, size_t size_max)
+{
+    const uint8_t *at = text;
+    const uint8_t *end = at + size;
+    struct salvo_writer w = salvo_writer_over(ret_text, size_max);
+
+    while (at < end) {
+        uint8_t bytes[4] = {*at};
+        uint32_t character = 0;
+        unsigned escape = *at == '\\' ? json_escape(at, end, &character) : 0;
+        unsigned count = escape != 0 ? json_utf8(character, bytes) : 1;
+
+        if (count > salvo_writer_room(&w))
+            break;
+        salvo_write_bytes(&w, bytes, count);
+        at += escape != 0 ? escape : 1;
+    }
+    return salvo_writer_size(&w);
+}
+
 void salvo_json_write_string(struct salvo_writer *w, const void *text, size_t size)
 {
     salvo_write_u8(w, '"');

@@ -59,6 +59,10 @@ int salvo_json_integer(const struct salvo_json *json, uint32_t token, int64_t *r
 ssize_t salvo_json_string(const struct salvo_json *json, uint32_t token, void *ret_text,
                           size_t size_max);
 
+/* What escaped text means, as much of it as there is room for: whole characters, no terminator.
+ * `text` lies between the quotes of a string that a parser has passed. Returns the size. */
+size_t salvo_json_unescape(const void *text, size_t size, void *ret_text, size_t size_max);
+
 /* Writes text as a JSON string with quotes, escaped as fastjson does: quote, backslash, \b \f \n \r
  * \t, other controls as \u00XX in lower case; everything else raw. */
 void salvo_json_write_string(struct salvo_writer *w, const void *text, size_t size);

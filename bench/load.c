@@ -313,6 +313,10 @@ static void load_finish(struct salvo_load *load)
     int64_t submitting_ns = SALVO_MAX(load->last_commit_ns - from_ns, INT64_C(0));
 
     result->open_loop = load->conf->rate > 0;
+    /* n messages at a rate stand for n intervals: the last one's too. */
+    if (result->open_loop)
+        submitting_ns = SALVO_MAX(
+            submitting_ns, (int64_t)((double)result->measured.committed * 1e9 / load->conf->rate));
     result->all.committed = load->next;
     result->all.planned = load->next;
     if (result->open_loop && load->target != UINT64_MAX)

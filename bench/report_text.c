@@ -126,6 +126,8 @@ static void text_head(const struct salvo_report *report, FILE *to)
                 (unsigned long long)conf->payload.size_max);
     fprintf(to, ", to %s%s\n", report->settings.embedded_mock ? "the embedded mock at " : "",
             report->settings.nameserver);
+    if (strcmp(report->settings.net, "null") == 0)
+        fprintf(to, "  net null   answered by itself: nothing was sent\n");
     if (report->result->interrupted)
         fprintf(to, "  interrupted before its end\n");
     if (report->result->drain_cut)

@@ -194,7 +194,10 @@ static void load_conf_fill(struct load_run *run)
                      : SALVO_LOAD_SLEEP;
     conf->rate = values->rate;
     if (values->rate <= 0)
-        conf->window = values->closed != 0 ? values->closed : LOAD_WINDOW_DEFAULT;
+        conf->window = values->closed != 0
+                           ? values->closed
+                           : SALVO_MIN((uint64_t)LOAD_WINDOW_DEFAULT,
+                                       (uint64_t)config->messages_out_max * config->lanes);
     conf->count = values->count;
     conf->duration_ns = values->duration_ns;
     if (values->count == 0 && values->duration_ns == 0) {

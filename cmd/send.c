@@ -366,6 +366,10 @@ static int send_open(struct send_run *run)
         r = cmd_fail("send", CMD_EXIT_INVALID,
                      "no nameserver; give --nameserver HOST:PORT, or SALVO_NAMESERVER in the "
                      "environment, or one in --config");
+    if (r == 0 && strcmp(salvo_config_enum_name(&run->config, SALVO_OPTION_net), "null") == 0)
+        r = cmd_fail("send", CMD_EXIT_INVALID,
+                     "option net: null answers by itself and sends nothing, which is for "
+                     "measuring with load; leave net out");
     if (r == 0)
         r = send_join_keys(run);
     if (r == 0)

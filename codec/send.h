@@ -103,7 +103,8 @@ struct salvo_send_answer {
     int32_t queueId;
     int64_t queueOffset;
     struct salvo_text msgId;  /* offset message id; batch: comma list */
-    struct salvo_text remark; /* as written: JSON escapes are not undone */
+    struct salvo_text remark; /* as written */
+    bool remark_escaped;      /* it has JSON's escapes */
     struct salvo_text transactionId;
     struct salvo_text recallHandle;
     bool trace_off; /* TRACE_ON is exactly "false" */

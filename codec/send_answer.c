@@ -534,8 +534,10 @@ static int general_pair(struct salvo_answer_read *read, const struct salvo_json 
         return token_int32(json, key + 1, &answer->flag);
     if (salvo_json_equals(json, key, "version"))
         return token_int32(json, key + 1, &answer->version);
-    if (salvo_json_equals(json, key, "remark"))
+    if (salvo_json_equals(json, key, "remark")) {
         answer->remark = token_text(json, key + 1);
+        answer->remark_escaped = json->tokens[key + 1].escaped;
+    }
     if (salvo_json_equals(json, key, "extFields"))
         return general_ext(read, json, key + 1);
     return 0;

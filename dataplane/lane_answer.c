@@ -175,7 +175,9 @@ static void lane_expire_waiting(struct salvo_lane *lane, struct salvo_request *r
     if (end.code == SALVO_NO_ROUTE)
         end.detail = "no route of the topic came in time";
     else if (end.code == SALVO_TIMED_OUT_UNSENT)
-        end.detail = "no connection to a broker of the topic took it in time";
+        end.detail = (request->flags & SALVO_REQUEST_IN_LINE)
+                         ? "it waited for the ordered messages before it until time was up"
+                         : "no connection to a broker of the topic took it in time";
     if (request->flags & SALVO_REQUEST_IN_LINE)
         salvo_lane_line_remove(lane, request);
     else

@@ -1,4 +1,5 @@
 /* Results, and the lines of ordered messages behind them. */
+#include "base/json.h"
 #include "dataplane/lane_internal.h"
 
 #include <string.h>
@@ -149,8 +150,16 @@ static void lane_result_answer(struct salvo_submitter *s, struct salvo_result_sl
         result->queue_offset = answer->queueOffset + item;
         lane_result_offset_id(s, result, ids);
     }
-    if (answer->remark.size != 0 && result->detail == 0)
-        result->detail = salvo_submitter_detail(s, answer->remark.text, answer->remark.size);
+    if (answer->remark.size != 0 && result->detail == 0) {
+        struct salvo_text remark = answer->remark;
+        char plain[SALVO_DETAIL_SIZE];
+
+        if (answer->remark_escaped)
+            remark =
+                (struct salvo_text){plain, (uint32_t)salvo_json_unescape(remark.text, remark.size,
+                                                                         plain, sizeof(plain))};
+        result->detail = salvo_submitter_detail(s, remark.text, remark.size);
+    }
 }
 
 /* --- lines ------------------------------------------------------------------------------------ */

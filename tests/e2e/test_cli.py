@@ -193,6 +193,26 @@ def test_an_unknown_name_in_the_environment_is_an_error(salvo_bin):
 # --- load ----------------------------------------------------------------------------------------
 
 
+def test_few_messages_at_a_rate_have_that_rate(salvo_bin, tmp_path):
+    args = ("--rate", "20", "--duration", "200ms", "--warmup", "0s")
+    report = report_of(salvo_bin, tmp_path, *args)
+    assert report["seconds"] >= report["measured_acked"] / 20
+    assert 0 < report["rate_per_s"] <= 20
+
+
+def test_the_window_is_no_larger_than_what_may_be_out(salvo_bin, tmp_path):
+    report = report_of(salvo_bin, tmp_path, "--count", "100", "-D", "messages_out_max=3")
+    assert report["settings"]["window"] == 3
+
+
+def test_the_null_backend_says_that_nothing_was_sent(salvo_bin, mock):
+    done = run(salvo_bin, "load", "--net", "null", "--count", "100", "--warmup", "0s")
+    assert "nothing was sent" in done.stdout
+    args = ("--nameserver", mock.address, "--topic", "T", "-D", "net=null")
+    done = run(salvo_bin, "send", *args, input="line\n")
+    assert done.returncode == 2 and "net: null" in done.stderr
+
+
 def test_closed_loop_by_count(salvo_bin, tmp_path):
     report = report_of(salvo_bin, tmp_path, "--count", "20k", "--closed", "100")
     assert report["valid"] and report["acked"] == 20000

@@ -467,6 +467,30 @@ static void a_token_that_is_not_there_asserts(void **state)
     assert_true(unit_aborts(look_outside, &json));
 }
 
+static void escaped_text_is_read_as_far_as_there_is_room(void **state)
+{
+    static const char text[] = "a\\n\\\"\\u00e9z";
+    static const struct {
+        size_t room;
+        const char *meaning;
+    } cases[] = {{0, ""},
+                 {1, "a"},
+                 {2, "a\n"},
+                 {3, "a\n\""},
+                 {4, "a\n\""},
+                 {5, "a\n\"\xc3\xa9"},
+                 {99, "a\n\"\xc3\xa9z"}};
+
+    (void)state;
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(cases); i++) {
+        char meaning[100];
+        size_t size = strlen(cases[i].meaning);
+
+        assert_int_equal(salvo_json_unescape(text, sizeof(text) - 1, meaning, cases[i].room), size);
+        assert_memory_equal(meaning, cases[i].meaning, size);
+    }
+}
+
 static void the_writer_escapes_as_fastjson_does(void **state)
 {
     static const struct {
@@ -519,6 +543,7 @@ int main(void)
         cmocka_unit_test(integers_are_whole_or_refused),
         cmocka_unit_test(equality_is_of_meaning),
         cmocka_unit_test(a_token_that_is_not_there_asserts),
+        cmocka_unit_test(escaped_text_is_read_as_far_as_there_is_room),
         cmocka_unit_test(the_writer_escapes_as_fastjson_does),
     };
 

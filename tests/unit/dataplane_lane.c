@@ -647,6 +647,24 @@ static void after_the_last_try_the_brokers_word_is_given(void **state)
     assert_int_equal(f.got[cookie].slot.has_offset, 0);
 }
 
+/* The fake broker answers in JSON, which escapes: the word is shown as it was meant. */
+static void a_brokers_word_is_shown_without_escapes(void **state)
+{
+    static struct request r;
+    uint32_t cookie;
+
+    (void)state;
+    start();
+    cookie = submit(0, 100);
+    for (int i = 0; i < 3; i++) {
+        turn();
+        assert_true(any_request(&r));
+        answer_opaque(r.link, r.opaque, SALVO_RESPONSE_SYSTEM_ERROR, "say \"no\"\n\\");
+    }
+    turns(3);
+    assert_string_equal(f.got[cookie].detail, "say \"no\"\n\\");
+}
+
 static void a_pinned_message_stays_on_its_queue(void **state)
 {
     static struct request r;
@@ -1429,6 +1447,25 @@ static void failed_messages_may_be_submitted_again_one_by_one(void **state)
 }
 
 /* A slow queue's line may not use up what every other queue needs. */
+static void a_message_that_waits_in_its_line_too_long_is_told_so(void **state)
+{
+    (void)state;
+    start();
+    submit_shard(0, 8); /* is sent, and never answered */
+    for (int i = 0; i < 2; i++) {
+        struct salvo_msg *m = claim(0, 0, 40);
+
+        m->slot->flags |= SALVO_SLOT_SHARD;
+        m->slot->shard_hash = 8;
+        m->slot->budget_ns = 50 * MS;
+        commit(m);
+    }
+    turns(2);
+    pass_ms(60);
+    expect(1, SALVO_TIMED_OUT_UNSENT, SALVO_STORED_NO, 0);
+    assert_non_null(strstr(f.got[1].detail, "ordered messages before it"));
+}
+
 static void a_long_line_does_not_stop_the_others(void **state)
 {
     static struct request r;
@@ -1530,6 +1567,7 @@ int main(void)
         LANE_TEST(a_good_answer_fills_every_field),
         LANE_TEST(a_refused_try_goes_to_the_other_broker),
         LANE_TEST(after_the_last_try_the_brokers_word_is_given),
+        LANE_TEST(a_brokers_word_is_shown_without_escapes),
         LANE_TEST(a_pinned_message_stays_on_its_queue),
         LANE_TEST(an_answer_after_its_try_was_given_up_is_late),
         LANE_TEST(silence_until_the_budget_is_spent_is_unknown),
@@ -1557,6 +1595,7 @@ int main(void)
         LANE_TEST(a_failure_before_the_first_byte_holds_too),
         LANE_TEST(a_failure_holds_for_what_came_after_the_route_was_lost),
         LANE_TEST(failed_messages_may_be_submitted_again_one_by_one),
+        LANE_TEST(a_message_that_waits_in_its_line_too_long_is_told_so),
         LANE_TEST(a_long_line_does_not_stop_the_others),
         LANE_TEST(short_chunks_only_hold_up),
         LANE_TEST(the_drain_gives_every_message_its_result),
