@@ -1,7 +1,9 @@
 /* salvo's TCP over a DPDK device against this host's kernel, whatever its settings: tests/dpdk/run
  * makes the device, sets the kernel up and says so in the environment (tests/support/net_dpdk.h).
  *
- *     interop LABEL [bulk]      bulk: the transfers alone, for bad links
+ *     interop LABEL             transfers, and ends of connections
+ *     interop LABEL bulk        the transfers alone, for bad links
+ *     interop LABEL silence     peers that say nothing any more
  *
  * SALVO_TEST_BULK_MB, 256 unless set: how much goes each way. Prints TAP. */
 #include "tests/support/net_dpdk.h"
@@ -11,6 +13,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/tcp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -308,6 +311,88 @@ static void a_peer_that_forgot_us_is_a_reset(void **state)
     close_both(&c, &p);
 }
 
+/* From here on the kernel throws away what comes for this connection, as a path does that leads
+ * nowhere: neither an answer nor an error comes back. */
+static void peer_falls_silent(struct peer *p)
+{
+    struct sock_filter nothing[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+    struct sock_fprog program = {.len = 1, .filter = nothing};
+
+    assert_int_equal(setsockopt(p->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)), 0);
+}
+
+static void silence_in_mid_transfer_ends_at_the_user_timeout(void **state)
+{
+    const int64_t user_timeout_ns = 3 * SALVO_NS_PER_S;
+    struct client c;
+    struct peer p;
+    int64_t silent_ns;
+
+    test_dpdk_patience(user_timeout_ns / SALVO_NS_PER_US, 0);
+    connect_both(&c, &p);
+    p.to_read = UINT64_MAX;
+    assert_int_equal(pthread_create(&p.reader, NULL, peer_read, &p), 0);
+    TURN_UNTIL(&c, SALVO_MIB(1024), c.down || c.released > SALVO_MIB(1));
+    assert_false(c.down);
+    peer_falls_silent(&p);
+    silent_ns = salvo_clock_mono_ns(salvo_clock_system());
+    TURN_UNTIL(&c, SALVO_MIB(1024), c.down);
+    assert_int_equal(c.reason, SALVO_NET_DOWN_TIMEOUT);
+    /* From the last progress, which may have been a little before. */
+    assert_true(salvo_clock_mono_ns(salvo_clock_system()) - silent_ns > user_timeout_ns / 2);
+    shutdown(p.fd, SHUT_RD);
+    pthread_join(p.reader, NULL);
+    assert_true(p.was_read >= SALVO_MIB(1));
+    close_both(&c, &p);
+}
+
+static void a_silent_peer_is_noticed_by_keepalive(void **state)
+{
+    struct client c;
+    struct peer p;
+
+    test_dpdk_patience(0, 300000);
+    connect_both(&c, &p);
+    peer_falls_silent(&p);
+    TURN_UNTIL(&c, 0, c.down);
+    assert_int_equal(c.reason, SALVO_NET_DOWN_TIMEOUT);
+    close_both(&c, &p);
+}
+
+/* Half open, and nobody sends anything: the probe is answered by a reset. */
+static void a_peer_that_forgot_us_is_noticed_by_keepalive(void **state)
+{
+    int on = 1;
+    struct client c;
+    struct peer p;
+
+    test_dpdk_patience(0, 300000);
+    connect_both(&c, &p);
+    assert_int_equal(setsockopt(p.fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)), 0);
+    close(p.fd);
+    p.fd = -1;
+    TURN_UNTIL(&c, 0, c.down);
+    assert_int_equal(c.reason, SALVO_NET_DOWN_RESET);
+    close_both(&c, &p);
+}
+
+/* Idle for longer than all probes of the two above take. */
+static void a_peer_that_is_there_answers_keepalive(void **state)
+{
+    struct client c;
+    struct peer p;
+    int64_t until_ns = salvo_clock_mono_ns(salvo_clock_system()) + 2 * SALVO_NS_PER_S;
+
+    test_dpdk_patience(0, 300000);
+    connect_both(&c, &p);
+    TURN_UNTIL(&c, 0, c.down || salvo_clock_mono_ns(salvo_clock_system()) > until_ns);
+    assert_false(c.down);
+    assert_int_equal(write(p.fd, pattern, 4000), 4000);
+    TURN_UNTIL(&c, 0, c.down || c.received == 4000);
+    assert_false(c.down);
+    close_both(&c, &p);
+}
+
 static void the_peer_goes_in_order(void **state)
 {
     struct client c;
@@ -336,18 +421,28 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_peer_that_forgot_us_is_a_reset),
         cmocka_unit_test(the_peer_goes_in_order),
     };
-    int failed;
+    const struct CMUnitTest silence[] = {
+        cmocka_unit_test(silence_in_mid_transfer_ends_at_the_user_timeout),
+        cmocka_unit_test(a_silent_peer_is_noticed_by_keepalive),
+        cmocka_unit_test(a_peer_that_forgot_us_is_noticed_by_keepalive),
+        cmocka_unit_test(a_peer_that_is_there_answers_keepalive),
+    };
+    const char *part = argc > 2 ? argv[2] : "";
+    int failed = 0;
 
     if (argc < 2 || !test_dpdk_there()) {
-        fprintf(stderr, "usage: interop LABEL [bulk], under tests/dpdk/run\n");
+        fprintf(stderr, "usage: interop LABEL [bulk | silence], under tests/dpdk/run\n");
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
     pattern_make();
     bulk_size = bulk_bytes();
     printf("# %s\n", argv[1]);
-    failed = cmocka_run_group_tests_name(argv[1], bulk, NULL, NULL);
-    if (argc < 3)
+    if (strcmp(part, "silence") == 0)
+        failed = cmocka_run_group_tests_name(argv[1], silence, NULL, NULL);
+    else
+        failed = cmocka_run_group_tests_name(argv[1], bulk, NULL, NULL);
+    if (part[0] == '\0')
         failed += cmocka_run_group_tests_name(argv[1], ends, NULL, NULL);
     test_dpdk_end();
     return failed != 0;

@@ -20,6 +20,8 @@ static struct salvo_net *hub;
 static pthread_t hub_thread;
 static _Atomic bool hub_stop;
 
+static int64_t user_timeout_us, keepalive_us; /* 0: as by default */
+
 static struct salvo_log port_log = {.level = SALVO_LOG_WARN};
 
 static in_addr_t address_of(const char *name)
@@ -71,7 +73,19 @@ static void tcp_conf_fill(struct salvo_net_tcp_conf *tcp_conf)
         tcp_conf->tcp.prefix4_bits = 24;
     }
     tcp_conf->tcp.mtu = test_mtu();
+    if (user_timeout_us != 0)
+        tcp_conf->tcp.user_timeout_us = user_timeout_us;
+    if (keepalive_us != 0) {
+        tcp_conf->tcp.keepalive_us = keepalive_us;
+        tcp_conf->tcp.keepalive_interval_us = keepalive_us;
+    }
     memset(tcp_conf->tcp.key, 7, sizeof(tcp_conf->tcp.key));
+}
+
+void test_dpdk_patience(int64_t new_user_timeout_us, int64_t new_keepalive_us)
+{
+    user_timeout_us = new_user_timeout_us;
+    keepalive_us = new_keepalive_us;
 }
 
 static int hub_open(void)

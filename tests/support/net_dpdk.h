@@ -17,4 +17,6 @@ uint32_t test_dpdk_peer(void);
 int test_dpdk_open(const struct salvo_net_conf *conf, struct salvo_net **ret_net);
 /* The same as lane 1 of two, whose lane 0 does nothing but what lane 1 needs of it. */
 int test_dpdk_open_lane(const struct salvo_net_conf *conf, struct salvo_net **ret_net);
+/* Of nets opened from here on: when a silent peer is given up; 0: as by default. */
+void test_dpdk_patience(int64_t user_timeout_us, int64_t keepalive_us);
 void test_dpdk_end(void);
