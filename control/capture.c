@@ -10,7 +10,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* A ring holds some milliseconds of a fast NIC. */
+/* A ring holds 13 of a 10 Gbit/s NIC. */
 #define CAPTURE_LOOK_NS SALVO_NS_PER_MS
 /* The clocks drift apart by some millionths. */
 #define CAPTURE_CLOCKS_NS    SALVO_NS_PER_S

@@ -361,7 +361,7 @@ static void what_a_lane_has_left_out_is_counted(void **state)
     control_turn();
     lanes_turn();
     while (w.mirrors[1].dropped < 5)
-        lane_has(1, 1500, 1);
+        lane_has(1, 9000, 1);
     lane_has(0, 60, 2);
     end_in_order();
     assert_int_equal(counter(SALVO_CONTROL_CAPTURE_DROPPED), 5);
