@@ -256,6 +256,9 @@ int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_pl
              "lanes x the above, wheel, connections and rings to control");
     plan_row(&plan, "receive buffers of a lane", plan.net.receive_buffers,
              plan.net.receive_buffer_size, "taken by the network backend");
+    if (config->net == SALVO_NET_DPDK)
+        plan_row(&plan, "captures' ring of a lane", plan.lanes_count, SALVO_MIRROR_RING_SIZE,
+                 "lanes x a constant; taken when a first capture begins");
     plan_row(&plan, "message ring", config->submitters_max, plan.ring_size,
              "submitters_max x (ring_bytes, or twice the largest slot)");
     plan_row(&plan, "results ring", config->submitters_max, plan.results_ring_size,

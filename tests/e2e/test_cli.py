@@ -301,6 +301,25 @@ def test_ctrl_c_drains_and_reports(salvo_bin, tmp_path):
     assert len(re.findall(r"^ +\d+ s .*p50 .*p99 .*p99\.9 .*max .*in flight", err, re.M)) >= 1
 
 
+def test_a_capture_of_kernel_tcp_is_an_error_that_names_tcpdump_and_nothing_ends(salvo_bin, tmp_path):
+    load = Load(salvo_bin, "--rate", "1k", "--duration", "1h", "-D", f"dpdk_capture={tmp_path}/a",
+                "-D", "dpdk_capture_at_start=false")
+    load.until_second(1)
+    for _ in range(2):
+        load.process.send_signal(signal.SIGUSR1)
+        load.until(r"^salvo load: capture: .*dpdk.*tcpdump")
+    out, _ = load.stop()
+    assert re.search(r"failed 0 \+ timed out 0 \+ unsent 0", out)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_capture_from_the_start_is_for_dpdk(salvo_bin, tmp_path):
+    done = run(salvo_bin, "load", "-D", f"dpdk_capture={tmp_path}/a", "--count", "1")
+    assert done.returncode == 2
+    assert "dpdk_capture: " in done.stderr and "tcpdump" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_ctrl_c_before_there_is_a_route_says_that_nothing_was_sent(salvo_bin):
     load = Load(salvo_bin, "--nameserver", "127.0.0.1:1", "-D", "timeout_ms=60s")
     load.until("127.0.0.1:1 cannot be reached")
