@@ -646,9 +646,12 @@ def test_stat_shows_a_running_salvo(salvo_bin, tmp_path):
     load = Load(salvo_bin, "--rate", "1k", "--duration", "1h", "-D", f"stat_file={path}")
     try:
         load.until_second(1)
-        shown = json.loads(run(salvo_bin, "stat", "--json", path).stdout)
-        assert shown["alive"] and shown["pid"] == load.process.pid
-        assert shown["counters"]["lane_messages_good"] > 100
+
+        def shown():
+            return json.loads(run(salvo_bin, "stat", "--json", path).stdout)
+
+        assert shown()["alive"] and shown()["pid"] == load.process.pid
+        wait_until(lambda: shown()["counters"]["lane_messages_good"] > 100, "messages counted")
         assert "lane_messages_good" in run(salvo_bin, "stat", path).stdout
     finally:
         load.stop()

@@ -738,14 +738,14 @@ def test_a_broker_that_was_silent_is_probed_until_it_answers(salvo_bin):
         s.submit(b"good")
         s.wait()
         mock.stop_signal()
-        s.submit(b"silence", deadline_ms=200)
+        s.submit(b"silence", deadline_ms=2000)  # time enough to be sent
         s.wait()
         assert [r["code"] for r in s.done] == ["ok", "timed_out"]
         wait_until(lambda: s.counter("control_brokers_unreachable") == 1, "it is not reachable")
         wait_until(lambda: s.counter("control_probe_failures") != 0, "a probe was not answered")
         assert s.counter("control_probes") == 0
         mock.cont_signal()  # no message is open: nothing but a probe says so
-        wait_until(lambda: s.counter("control_probes") == 1, "a probe was answered")
+        wait_until(lambda: s.counter("control_probes") != 0, "a probe was answered")
         wait_until(lambda: s.counter("control_brokers_unreachable") == 0, "it is reachable again")
         s.submit(b"good")
         assert s.drain(600000) == 0
