@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from rocketmq import jars, network
-from rocketmq.cluster import Cluster
+from rocketmq.cluster import Cluster, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,6 +37,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if config.getoption("--net") != "kernel":
         network.use(network.Dpdk(config.getoption("--net")))
+        wait_until(network.current().ready, f"{network.HUGE_PAGES} free huge pages", 60.0)
 
 
 @pytest.fixture(autouse=True)

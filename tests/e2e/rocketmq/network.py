@@ -2,8 +2,9 @@
 
     network.current()             by the kernel, on loopback; or what use() was given
     network.current().host        the address that nameservers and brokers listen on and advertise
-    network.current().options()   what a sender needs beside `nameserver`: one call a sender
-    network.current().arguments() the same as -D NAME=VALUE, for the program
+    network.current().options()   what a sender of this process needs beside `nameserver`: one call
+                                  a sender
+    network.current().arguments() the same for the program, as -D NAME=VALUE
 
 With DPDK a network of its own is made, for as long as this process lives:
 
@@ -29,7 +30,11 @@ DEVICES = ("af_packet", "tap", "af_xdp")
 CLONE_NEWNET = 0x40000000
 PEER = "10.93.0.2"
 ADDRESS_FIRST, ADDRESS_LAST = 10, 250
-HUGE_PAGES = 256  # of 2 MiB: ten for each sender, which net_af_xdp keeps until the process ends
+# net_af_xdp: of 2 MiB, ten for each sender. The driver keeps what a closed port had for the life of
+# the process: given back to the kernel, pages would be lost to the next sender. So this process
+# takes its own at once and keeps them (-m, MiB); the rest is for the program.
+HUGE_PAGES = 256
+XDP_KEEPS = "-m 440"
 TAP_MAC = "02:73:76:74:00"
 
 
@@ -53,10 +58,13 @@ class Loopback:
         """A test begins: the senders of the last one are closed, and what they used is free."""
 
     def options(self):
-        return {}
+        return self._device_options()
 
     def arguments(self):
-        return [each for k, v in self.options().items() for each in ("-D", f"{k}={v}")]
+        return [each for k, v in self._device_options().items() for each in ("-D", f"{k}={v}")]
+
+    def _device_options(self):
+        return {}
 
 
 def ip(*words, **options):
@@ -80,12 +88,22 @@ def _namespace(number):
 
 
 def huge_pages(count):
-    """As many as net_af_xdp wants; what there was is left behind."""
+    """As many as net_af_xdp wants. What there was is left behind however this process ends: by a
+    shell that waits for the end of its input."""
     path = Path("/proc/sys/vm/nr_hugepages")
-    before = path.read_text()
+    before = path.read_text().strip()
     if int(before) < count:
-        atexit.register(path.write_text, before)
+        give_back = subprocess.Popen(
+            ["sh", "-c", f"read -r _; echo {before} >{path}"],
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # our group may be killed as one
+        )
+        atexit.register(give_back.communicate)
         path.write_text(str(count))
+
+
+def huge_pages_free():
+    return int(re.search(r"HugePages_Free: +(\d+)", Path("/proc/meminfo").read_text())[1])
 
 
 class Dpdk(Loopback):
@@ -96,7 +114,7 @@ class Dpdk(Loopback):
 
     def __init__(self, device):
         super().__init__(PEER)
-        self._device = device
+        self.device = device
         self._numbers = itertools.cycle(range(ADDRESS_FIRST, ADDRESS_LAST + 1))
         self._taken = []
         if device == "af_xdp":
@@ -139,26 +157,35 @@ class Dpdk(Loopback):
             for words in (["address", f"{TAP_MAC}:{int(found[1]):02x}"], ["master", "svbr", "up"]):
                 subprocess.run(["ip", "link", "set", name, *words], capture_output=True)
 
+    def ready(self):
+        """Whether all huge pages are free: a process that has just ended gives them back a moment
+        later."""
+        return self.device != "af_xdp" or huge_pages_free() >= HUGE_PAGES
+
     def enter(self):
         _namespace(self._peer)
 
     def begin(self):
         for number in self._taken:
-            if self._device != "tap":
+            if self.device != "tap":
                 ip("link", "del", f"svb{number}")
         self._taken = []
 
     def options(self):
+        keeps = {"dpdk_eal": XDP_KEEPS} if self.device == "af_xdp" else {}
+        return {**super().options(), **keeps}
+
+    def _device_options(self):
         # A number is not used again for long: net_af_xdp keeps an interface until its process ends.
         number = next(self._numbers)
         self._taken.append(number)
-        if self._device == "tap":
+        if self.device == "tap":
             device = f"net_tap{number},iface=svt{number}"
         else:
             ip("link", "add", f"svb{number}", "type", "veth", "peer", "name", f"svd{number}")
             ip("link", "set", f"svd{number}", "arp", "off", "up")
             self._join(f"svb{number}")
-            device = f"net_{self._device}{number},iface=svd{number}"
+            device = f"net_{self.device}{number},iface=svd{number}"
         return {
             "net": "dpdk",
             "dpdk_device": device,
