@@ -29,9 +29,14 @@ struct salvo_ip_address salvo_ip6_address(const uint8_t bytes[16])
     return address;
 }
 
+/* Read by halves, as ip4_address_at writes them. */
 bool salvo_ip_equal(const struct salvo_ip_address *a, const struct salvo_ip_address *b)
 {
-    return memcmp(a, b, sizeof(*a)) == 0;
+    uint64_t x[2], y[2];
+
+    memcpy(x, a->bytes, 16);
+    memcpy(y, b->bytes, 16);
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0 && a->version == b->version;
 }
 
 bool salvo_ip_same_prefix(const struct salvo_ip_address *a, const struct salvo_ip_address *b,
@@ -66,6 +71,18 @@ struct salvo_ip_address salvo_ip6_link_local(const uint8_t mac[6])
     return salvo_ip6_address(bytes);
 }
 
+/* Written by halves: a half that is written byte by byte holds up who reads it as one, and each
+ * packet's addresses are read so at once. */
+static void ip4_address_at(const uint8_t *bytes, struct salvo_ip_address *ret)
+{
+    uint32_t word;
+
+    memcpy(&word, bytes, 4);
+    uint64_t halves[2] = {word, 0}; /* little endian puts the word first */
+    memcpy(ret->bytes, halves, 16);
+    ret->version = 4;
+}
+
 static enum salvo_ip_result ip4_parse(const uint8_t *bytes, uint32_t size, bool checksum_verified,
                                       struct salvo_ip_packet *ret)
 {
@@ -84,14 +101,12 @@ static enum salvo_ip_result ip4_parse(const uint8_t *bytes, uint32_t size, bool 
 
     /* Options between 20 and header_size are passed over: RFC 1122 section 3.2.1.8 lets a host
      * ignore those it does not use. */
-    *ret = (struct salvo_ip_packet){
-        .source = salvo_ip4_address(bytes[12], bytes[13], bytes[14], bytes[15]),
-        .target = salvo_ip4_address(bytes[16], bytes[17], bytes[18], bytes[19]),
-        .payload = bytes + header_size,
-        .payload_size = total_size - header_size,
-        .protocol = bytes[9],
-        .hop_limit = bytes[8],
-    };
+    ip4_address_at(bytes + 12, &ret->source);
+    ip4_address_at(bytes + 16, &ret->target);
+    ret->payload = bytes + header_size;
+    ret->payload_size = total_size - header_size;
+    ret->protocol = bytes[9];
+    ret->hop_limit = bytes[8];
     return SALVO_IP_OK;
 }
 

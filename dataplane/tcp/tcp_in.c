@@ -46,8 +46,17 @@ static void parse_option(uint8_t kind, struct salvo_reader value, struct tcp_arr
 
 /* At most 40 bytes. A broken length ends the reading: what came before it holds (RFC 9293, MUST-7).
  */
-static void parse_options(struct salvo_reader r, struct tcp_arrival *arrival)
+static void parse_options(const uint8_t *bytes, uint32_t size, struct tcp_arrival *arrival)
 {
+    /* Two NOPs and the timestamps in front, as RFC 7323, appendix A, writes them: nearly always. */
+    if (SALVO_LIKELY(size >= 12 && salvo_load_be32(bytes) == 0x0101080a)) {
+        arrival->has_timestamp = true;
+        arrival->timestamp = salvo_load_be32(bytes + 4);
+        arrival->timestamp_echo = salvo_load_be32(bytes + 8);
+        bytes += 12, size -= 12;
+    }
+    struct salvo_reader r = salvo_reader_over(bytes, size);
+
     while (salvo_reader_left(&r) != 0) {
         uint8_t kind = salvo_read_u8(&r);
         if (kind == OPTION_END)
@@ -74,20 +83,22 @@ static bool parse_segment(const struct salvo_ip_packet *ip, struct tcp_arrival *
     uint32_t header_size = (uint32_t)(p[12] >> 4) * 4;
     if (header_size < SALVO_TCP_SIZE || header_size > ip->payload_size)
         return false;
-    *arrival = (struct tcp_arrival){
-        .ip = ip,
-        .payload = p + header_size,
-        .size = ip->payload_size - header_size,
-        .source_port = salvo_load_be16(p),
-        .target_port = salvo_load_be16(p + 2),
-        .seq = salvo_load_be32(p + 4),
-        .ack = salvo_load_be32(p + 8),
-        .flags = p[13],
-        .window = salvo_load_be16(p + 14),
-        .shift = UINT8_MAX,
-    };
-    if (header_size > SALVO_TCP_SIZE)
-        parse_options(salvo_reader_over(p + SALVO_TCP_SIZE, header_size - SALVO_TCP_SIZE), arrival);
+    arrival->ip = ip;
+    arrival->payload = p + header_size;
+    arrival->size = ip->payload_size - header_size;
+    arrival->source_port = salvo_load_be16(p);
+    arrival->target_port = salvo_load_be16(p + 2);
+    arrival->seq = salvo_load_be32(p + 4);
+    arrival->ack = salvo_load_be32(p + 8);
+    arrival->flags = p[13];
+    arrival->window = salvo_load_be16(p + 14);
+    /* The SACK blocks are left as they are: none is read before it was written. */
+    arrival->shift = UINT8_MAX;
+    arrival->mss = 0;
+    arrival->sack_permitted = arrival->has_timestamp = false;
+    arrival->sack_count = 0;
+    arrival->timestamp = arrival->timestamp_echo = 0;
+    parse_options(p + SALVO_TCP_SIZE, header_size - SALVO_TCP_SIZE, arrival);
     return true;
 }
 
