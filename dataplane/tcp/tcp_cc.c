@@ -69,16 +69,17 @@ static void cubic_grow(struct salvo_tcp_conn *conn, uint32_t bytes, int64_t now_
 
     if (c->epoch_us == 0)
         cubic_epoch(conn, now_us);
-    double t_s = (double)(now_us - c->epoch_us) / 1e6;
-    double target = cubic_target(conn, t_s + (double)conn->rtt.smoothed_us / 1e6);
+    double t_s = (double)(now_us - c->epoch_us) * 1e-6;
+    double target = cubic_target(conn, t_s + (double)conn->rtt.smoothed_us * 1e-6);
+    double part = bytes / window; /* the one division of an ACK */
 
     target = SALVO_CLAMP(target, window, 1.5 * window);
     /* Section 4.3: what Reno would have reached; alpha is 1 again once the old maximum is passed.
      */
     double alpha = c->w_est < c->w_max ? 3 * (1 - CUBIC_BETA) / (1 + CUBIC_BETA) : 1.0;
-    c->w_est += alpha * bytes * conn->send.mss / window;
+    c->w_est += alpha * conn->send.mss * part;
 
-    double grown = window + (target - window) * bytes / window;
+    double grown = window + (target - window) * part;
     if (cubic_target(conn, t_s) < c->w_est)
         grown = SALVO_MAX(grown, c->w_est);
     c->window = (uint32_t)SALVO_MIN(grown + 0.5, (double)WINDOW_MAX);
