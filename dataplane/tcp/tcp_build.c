@@ -1,10 +1,15 @@
 /* Segments into bytes: headers, options, checksums, and the answers of no connection.
  *
- * A connection keeps its Ethernet and IP headers and ports ready made; a packet copies them and
- * fills in lengths, numbers, options and sums. */
+ * A connection keeps its headers ready made, as a segment with the timestamp option alone has them:
+ * nearly every segment. Such a packet copies them and fills in lengths, numbers and sums; one with
+ * other options has its own written over them. */
 #include "dataplane/tcp/tcp_conn.h"
 
 #include <string.h>
+
+/* Two NOPs in front, so that its words are aligned (RFC 7323, appendix A). */
+#define TIMESTAMP_HEAD 0x0101080au
+#define TIMESTAMP_SIZE 12u
 
 void salvo_tcp_header_init(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn)
 {
@@ -20,10 +25,13 @@ void salvo_tcp_header_init(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn)
         memset(ip + 10, 0, 2);
         conn->sum_ip = salvo_sum_bytes(ip, SALVO_IP4_SIZE, 0);
     }
-    memset(ip + conn->ip_size, 0, SALVO_TCP_SIZE);
-    salvo_store_be16(ip + conn->ip_size, conn->local_port);
-    salvo_store_be16(ip + conn->ip_size + 2, conn->remote_port);
+    uint8_t *segment = ip + conn->ip_size;
+    memset(segment, 0, SALVO_TCP_SIZE + TIMESTAMP_SIZE);
+    salvo_store_be16(segment, conn->local_port);
+    salvo_store_be16(segment + 2, conn->remote_port);
+    salvo_store_be32(segment + SALVO_TCP_SIZE, TIMESTAMP_HEAD);
     conn->sum_pseudo = salvo_sum_pseudo(local, &conn->remote, SALVO_IP_PROTOCOL_TCP, 0);
+    conn->sum_usual = salvo_sum_bytes(segment, SALVO_TCP_SIZE + TIMESTAMP_SIZE, conn->sum_pseudo);
 }
 
 static void write_timestamp(struct salvo_writer *w, const struct salvo_tcp_conn *conn,
@@ -130,40 +138,82 @@ static void fill_ip(const struct salvo_tcp_conn *conn, uint8_t *ip, uint32_t tcp
     memcpy(ip + 10, &checksum, 2);
 }
 
+/* Whether the timestamps are the only option: so it is but for SYNs and ACKs with SACK blocks. */
+static bool options_usual(const struct salvo_tcp_conn *conn, uint8_t flags, uint32_t payload_size)
+{
+    const struct tcp_receiver *r = &conn->receive;
+
+    if (!conn->timestamps || (flags & (TCP_SYN | TCP_RST)))
+        return false;
+    return payload_size != 0 || !conn->sack ||
+           (r->island_count == 0 && r->duplicate_end == r->duplicate_start);
+}
+
+/* The usual header: fills the template's gaps and returns the sum, of what is known ahead and of
+ * the words as they are written. */
+static uint64_t fill_usual(const struct salvo_tcp_conn *conn, uint8_t *segment,
+                           const uint32_t words[3], int64_t now_us)
+{
+    uint32_t now = __builtin_bswap32(tcp_timestamp(conn, now_us));
+    uint32_t recent = __builtin_bswap32(conn->receive.timestamp_recent);
+
+    memcpy(segment + 4, words, 12);
+    memcpy(segment + SALVO_TCP_SIZE + 4, &now, 4);
+    memcpy(segment + SALVO_TCP_SIZE + 8, &recent, 4);
+    return conn->sum_usual + words[0] + words[1] + words[2] + now + recent;
+}
+
+/* Any other header. Returns its sum. */
+static uint64_t fill_unusual(const struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
+                             struct salvo_tcp_packet *packet, const uint32_t words[3],
+                             uint8_t flags, int64_t now_us)
+{
+    uint8_t *segment = packet->header + SALVO_ETHERNET_SIZE + conn->ip_size;
+    struct salvo_writer w = salvo_writer_over(segment + SALVO_TCP_SIZE, 40);
+
+    memcpy(segment + 4, words, 12);
+    write_options(tcp, conn, &w, flags, packet->payload_size, now_us);
+    salvo_assert(!w.failed);
+    packet->tcp_size = (uint8_t)(SALVO_TCP_SIZE + salvo_writer_size(&w));
+    segment[12] = (uint8_t)(packet->tcp_size / 4 << 4);
+    return salvo_sum_bytes(segment, packet->tcp_size, conn->sum_pseudo);
+}
+
 void salvo_tcp_build(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us,
                      uint64_t seq, uint8_t flags, struct salvo_tcp_packet *packet)
 {
     struct tcp_receiver *r = &conn->receive;
     uint32_t link_size = SALVO_ETHERNET_SIZE + (uint32_t)conn->ip_size;
     uint8_t *segment = packet->header + link_size;
-    struct salvo_writer w = salvo_writer_over(segment + SALVO_TCP_SIZE, 40);
+    /* Numbers; header size, flags and window, as they lie in memory. */
+    uint32_t words[3] = {
+        __builtin_bswap32((uint32_t)seq),
+        __builtin_bswap32(flags & TCP_ACK ? (uint32_t)r->next : 0),
+        __builtin_bswap32((uint32_t)(SALVO_TCP_SIZE + TIMESTAMP_SIZE) / 4 << 28 |
+                          (uint32_t)flags << 16 | window_field(tcp, conn, flags)),
+    };
+    uint64_t sum;
 
-    memcpy(packet->header, conn->header, link_size + 4);
-    write_options(tcp, conn, &w, flags, packet->payload_size, now_us);
-    salvo_assert(!w.failed);
-    packet->tcp_size = (uint8_t)(SALVO_TCP_SIZE + salvo_writer_size(&w));
+    memcpy(packet->header, conn->header, sizeof(conn->header));
+    packet->tcp_size = SALVO_TCP_SIZE + TIMESTAMP_SIZE;
+    if (SALVO_LIKELY(options_usual(conn, flags, packet->payload_size)))
+        sum = fill_usual(conn, segment, words, now_us);
+    else
+        sum = fill_unusual(tcp, conn, packet, words, flags, now_us);
     packet->ip_size = conn->ip_size;
     packet->header_size = link_size + packet->tcp_size;
     packet->conn = tcp_handle(conn);
 
-    salvo_store_be32(segment + 4, (uint32_t)seq);
-    salvo_store_be32(segment + 8, flags & TCP_ACK ? (uint32_t)r->next : 0);
-    segment[12] = (uint8_t)(packet->tcp_size / 4 << 4);
-    segment[13] = flags;
-    salvo_store_be16(segment + 14, window_field(tcp, conn, flags));
-    memset(segment + 16, 0, 4); /* checksum, urgent pointer */
-
     uint32_t tcp_length = packet->tcp_size + packet->payload_size;
+    uint16_t length = __builtin_bswap16((uint16_t)tcp_length);
     fill_ip(conn, packet->header + SALVO_ETHERNET_SIZE, tcp_length);
-    uint64_t sum = conn->sum_pseudo;
-    if (packet->segment_size == 0) /* devices add each segment's own length */
-        sum += __builtin_bswap16((uint16_t)tcp_length);
-    if (tcp->config.checksum_offload) {
-        uint16_t pseudo = salvo_sum_fold(sum);
+    if (tcp->config.checksum_offload) { /* devices add each segment's own length */
+        uint16_t pseudo =
+            salvo_sum_fold(conn->sum_pseudo + (packet->segment_size == 0 ? length : 0));
         memcpy(segment + 16, &pseudo, 2);
         packet->header_sum = 0;
     } else {
-        packet->header_sum = salvo_sum_bytes(segment, packet->tcp_size, sum);
+        packet->header_sum = sum + length;
     }
     if (flags & TCP_ACK) {
         r->acked = r->next;
@@ -187,7 +237,7 @@ uint32_t salvo_tcp_packet_write(const struct salvo_tcp *tcp, const struct salvo_
         const struct salvo_tcp_range *range = &packet->ranges[i];
         uint64_t part = tcp->copy(frame + packet->header_size + at, range->bytes, range->size);
         /* A piece at an odd place has its bytes the other way round (RFC 1071 section 2B). */
-        sum += at & 1 ? __builtin_bswap16(salvo_sum_fold(part)) : salvo_sum_fold(part);
+        sum += at & 1 ? __builtin_bswap16(salvo_sum_fold(part)) : part;
         at += (uint32_t)range->size;
     }
     salvo_assert(at == packet->payload_size);

@@ -41,6 +41,13 @@
 #define TCP_PORT_COUNTERS    32
 #define TCP_PACKETS_PER_TURN 16
 
+/* Ethernet, IPv6, TCP and the timestamp option, and up to whole words of 32 bytes: a size that the
+ * compiler knows and copies without a loop. */
+#define TCP_TEMPLATE_SIZE 96
+static_assert(TCP_TEMPLATE_SIZE >= SALVO_ETHERNET_SIZE + SALVO_IP6_SIZE + SALVO_TCP_SIZE + 12,
+              "the longest usual header");
+static_assert(TCP_TEMPLATE_SIZE <= SALVO_TCP_HEADER_MAX, "it is copied whole into a packet");
+
 enum tcp_list {
     TCP_LIST_OUTSTANDING = 0,
     TCP_LIST_LOST = 1,
@@ -207,10 +214,11 @@ struct salvo_tcp_conn {
     uint32_t ready_next, event_next;
     uint32_t free_next;
 
-    /* header template: Ethernet, IP, TCP ports */
-    uint8_t header[SALVO_ETHERNET_SIZE + SALVO_IP6_SIZE + SALVO_TCP_SIZE];
+    /* header template: Ethernet, IP, TCP ports, the head of the timestamp option */
+    uint8_t header[TCP_TEMPLATE_SIZE];
     uint8_t ip_size;
     uint64_t sum_pseudo; /* without the length */
+    uint64_t sum_usual;  /* of what does not change from packet to packet, pseudo header included */
     uint64_t sum_ip;     /* IPv4 header without length and checksum */
     uint32_t timestamp_offset;
 
