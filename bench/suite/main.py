@@ -1,8 +1,8 @@
 """Measures salvo beside its limits and its peers, in one run and one report.
 
-    bench/run                          everything, under ten minutes; needs root for namespaces
+    bench/run                          everything, under fifteen minutes; needs root for namespaces
     bench/run --quick                  a minute of it: does it work, not how fast is it
-    bench/run --only micro,veth        of: micro veth dpdk idle java
+    bench/run --only micro,veth        of: micro veth dpdk bulk loss idle java
     bench/run --out DIR                report.txt, .json and .md; default build-bench/bench/report
     bench/run --build DIR              that release tree, in place of one of its own
 
@@ -19,11 +19,11 @@ HERE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(HERE))
 
 # pylint: disable=wrong-import-position
-from suite import dpdk, idle, java, micro, programs, report, veth  # noqa: E402
+from suite import bulk, dpdk, idle, java, loss, micro, programs, report, veth  # noqa: E402
 
 # In the order in which they run: what needs quiet comes before what leaves a warm machine.
-SECTIONS = {"micro": micro.run, "veth": veth.run, "dpdk": dpdk.run, "idle": idle.run,
-            "java": java.run}
+SECTIONS = {"micro": micro.run, "veth": veth.run, "dpdk": dpdk.run, "bulk": bulk.run,
+            "loss": loss.run, "idle": idle.run, "java": java.run}
 
 
 class Plan:
@@ -39,6 +39,7 @@ class Plan:
         # Rows that are beside nothing need fewer rounds, and percentiles more messages in each.
         self.alone_repeats = min(self.repeats, 5)
         self.alone_seconds = 0.5 if quick else 2.0
+        self.loss_seconds = 0.5 if quick else 4.0
         self.java_repeats = 1 if quick else 4
         self.java_seconds = 1 if quick else 4
         # A JVM is warm when its compilers have nothing left to do: at most this long, each.

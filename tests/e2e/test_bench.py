@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "bench" / "run"
 
 sys.path.insert(0, str(ROOT / "bench"))
-from suite import java, report, veth  # noqa: E402  pylint: disable=C0413
+from suite import bulk, java, loss, report, veth  # noqa: E402  pylint: disable=C0413
 
 ROWS = {
     "micro": [
@@ -49,6 +49,22 @@ ROWS = {
         "unbatched 1 KB, uring, segments of a wire",
         "unbatched 1 KB, dpdk, net_af_packet",
         "unbatched 1 KB, dpdk, net_af_xdp",
+    ],
+    "bulk": [
+        "net_af_xdp, MTU 1500: raw frames",
+        "net_af_xdp, MTU 1500: salvo's TCP",
+        "net_af_xdp, MTU 1500: raw frames, dropped on the sender's core",
+        "net_af_packet, MTU 9000: raw frames",
+        "net_af_packet, MTU 9000: salvo's TCP",
+        "net_af_packet, MTU 9000: raw frames, dropped on the sender's core",
+    ],
+    "loss": [
+        "no loss: Linux CUBIC",
+        "no loss: salvo CUBIC",
+        "0.1 % loss: Linux CUBIC",
+        "0.1 % loss: salvo CUBIC",
+        "1 % loss: Linux CUBIC",
+        "1 % loss: salvo CUBIC",
     ],
     "idle": ["CPU per lane, whole process counted"],
     "java": [
@@ -242,3 +258,34 @@ def test_the_better_of_javas_unbatched_modes_is_judged(rows):
     assert found["unbatched beside async: CPU per message"]["verdict"] == "missed"
     assert found["unbatched beside async: p50"]["verdict"] == "met"
     assert found["linger beside lists of 200: rate"]["verdict"] == "missed"
+
+
+def net_runs(*rates):
+    runs = report.Runs()
+    for rate in rates:
+        runs.add(rate=rate, cpu_rate=rate, share=1, retransmitted=0, again=1, segments=100,
+                 timeouts=0, probes=0)
+    return runs
+
+
+def test_tcp_is_judged_beside_raw_frames_of_its_round(rows):
+    bulk.add_rows(rows, "slow", net_runs(8, 80), net_runs(10, 100), net_runs(20, 200))
+    bulk.add_rows(rows, "fast", net_runs(10, 100), net_runs(9, 95), net_runs(20, 200))
+    found = by_name(rows)
+    assert found["slow: salvo's TCP"]["ratio"] == pytest.approx(1.25)
+    assert found["slow: salvo's TCP"]["verdict"] == "met"
+    assert found["fast: salvo's TCP"]["ratio"] == pytest.approx(0.925)
+    assert found["fast: raw frames"]["verdict"] == ""
+    assert "is 0.46 of it" in found["fast: raw frames, dropped on the sender's core"]["detail"]
+
+
+def test_without_loss_nothing_is_judged(rows):
+    runs = {(row, name): net_runs(*rates)
+            for row, linux, salvo in (("no loss", (10,), (1,)), ("0.1 % loss", (10, 10), (9, 7)),
+                                      ("1 % loss", (10,), (6.9,)))
+            for name, rates in (("Linux", linux), ("salvo", salvo))}
+    loss.add_rows(rows, runs)
+    found = by_name(rows)
+    assert found["no loss: salvo CUBIC"]["verdict"] == ""
+    assert found["0.1 % loss: salvo CUBIC"]["verdict"] == "met"  # 0.8, the median
+    assert found["1 % loss: salvo CUBIC"]["verdict"] == "missed"

@@ -1,0 +1,109 @@
+"""Bulk from salvo's own TCP over a DPDK device to a kernel's, beside raw frames through the same
+device: what the TCP costs.
+
+A raw frame is as long as a full segment, its payload is copied as a segment's is, and the kernel
+drops it unread. Rates are of payload in both. The kernel's end does its work on core 1 (RPS), as
+another host would; what raw frames reach when they are dropped on the sender's core, without a word
+between cores, is shown beside.
+"""
+
+import statistics
+
+from . import netns, rig
+from .report import Runs, number, ratios
+
+RATIO_MIN = 0.9
+PEER = "sbds"
+# row: (DPDK's device, MTU)
+CASES = {
+    "net_af_xdp, MTU 1500": (f"net_af_xdp0,iface={rig.DEVICE}", 1500),
+    "net_af_packet, MTU 9000": (
+        f"net_af_packet0,iface={rig.DEVICE},framesz=16384,blocksz=65536", 9000),
+}
+
+
+def _steer(pair, cpus):
+    """Where the kernel's end works: a mask of CPUs, 0 for the sender's own."""
+    rig.inside(pair.server, "sh", "-c", f"echo {cpus} > /sys/class/net/{PEER}/queues/rx-0/rps_cpus")
+
+
+def _raw(plan, pair, case):
+    said = rig.raw(plan, pair, *case, plan.alone_seconds)
+    return {"rate": said["bytes"] * 8 / said["seconds"],
+            "share": said["cpu_seconds"] / said["seconds"],
+            "cpu_rate": said["bytes"] * 8 / said["cpu_seconds"]}
+
+
+def _tcp(plan, pair, case, sink):
+    device, mtu = case
+    rate, said = sink.connection(plan, "net", f"{rig.SINK}:{rig.PORT}", rig.OURS, device, mtu,
+                                 namespace=pair.client)
+    # The CPU is of the whole connection, and so are the segments.
+    return {"rate": rate, "share": said["cpu_seconds"] / (plan.alone_seconds + plan.warmup),
+            "cpu_rate": said["segments_out"] * (mtu - rig.HEADERS) * 8 / said["cpu_seconds"],
+            "retransmitted": said["retransmitted"]}
+
+
+def _case(plan, pair, case):
+    """Runs of raw frames, TCP, and raw frames dropped on the sender's core; None: not here."""
+    raw, tcp, same_core = Runs(), Runs(), Runs()
+    rig.link((pair.client, rig.DEVICE), (pair.server, PEER), case[1])
+    try:
+        rig.inside(pair.client, "ip", "link", "set", rig.DEVICE, "arp", "off")
+        rig.inside(pair.server, "ip", "addr", "add", rig.SINK + "/24", "dev", PEER)
+        if not rig.can_run(plan, pair, *case):
+            return None
+        with rig.sink(plan, pair.server, plan.alone_seconds) as sink:
+            for index in range(plan.alone_repeats):
+                _steer(pair, 1 << rig.SINK_CPU)
+                if index % 2:
+                    tcp.add(**_tcp(plan, pair, case, sink))
+                    raw.add(**_raw(plan, pair, case))
+                else:
+                    raw.add(**_raw(plan, pair, case))
+                    tcp.add(**_tcp(plan, pair, case, sink))
+                _steer(pair, 0)
+                same_core.add(**_raw(plan, pair, case))
+    finally:
+        rig.unlink(pair.client, rig.DEVICE)
+    return raw, tcp, same_core
+
+
+def _detail(runs):
+    low, high = runs.spread("rate")
+    return (f"{number(low)} to {number(high)}bit/s; had {runs.median('share'):.0%} of its core, "
+            f"{number(runs.median('cpu_rate'))}bit a CPU second")
+
+
+def add_rows(report, name, raw, tcp, same_core):
+    each, by_cpu = ratios(tcp, raw, "rate"), ratios(tcp, raw, "cpu_rate")
+    beside = number(raw.median("rate")) + "bit/s"
+    ratio = statistics.median(each)
+    report.add("bulk", f"{name}: raw frames", beside, detail=_detail(raw), figures=raw.all())
+    report.add("bulk", f"{name}: salvo's TCP", number(tcp.median("rate")) + "bit/s",
+               f">= {RATIO_MIN} of it", ratio >= RATIO_MIN, beside=beside, ratio=ratio,
+               detail=f"{min(each):.2f} to {max(each):.2f} in {len(each)} rounds; by CPU "
+               f"{statistics.median(by_cpu):.2f}; {_detail(tcp)}; "
+               f"{tcp.median('retransmitted'):.0f} segments sent again",
+               figures=dict(tcp.all(), ratios=each, cpu_ratios=by_cpu))
+    each = ratios(tcp, same_core, "rate")
+    report.add("bulk", f"{name}: raw frames, dropped on the sender's core",
+               number(same_core.median("rate")) + "bit/s",
+               detail="salvo's TCP, received on the other, is "
+               f"{statistics.median(each):.2f} of it; {_detail(same_core)}",
+               figures=same_core.all())
+
+
+def run(plan, report):
+    report.settings["bulk"] = (
+        f"sender on core {rig.SENDER_CPU}, the kernel's end (RPS) and the sink on core "
+        f"{rig.SINK_CPU}, which reads with MSG_TRUNC; no offloads on either end; all of them "
+        f"at nice -20; {plan.alone_repeats} rounds of {plan.alone_seconds:g} s behind "
+        f"{plan.warmup:g} s; payload bits, medians")
+    with netns.pair() as pair:
+        for name, case in CASES.items():
+            figures = _case(plan, pair, case)
+            if figures is None:
+                report.add("bulk", f"{name}: salvo's TCP", "not run", detail=rig.WHY_NOT)
+            else:
+                add_rows(report, name, *figures)
