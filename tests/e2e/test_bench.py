@@ -28,6 +28,9 @@ ROWS = {
         "send response, JSON",
         "inflight, register and complete",
         "inflight, random, 65536 open",
+        "TCP segment with SACK",
+        "TCP segment, 32 to 4096 in flight",
+        "TCP payload per core",
     ],
     "veth": [
         "blaster, 128 B",
