@@ -237,6 +237,7 @@ static void ack_recovery(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uin
     }
     if (conn->sack && c->lost_count != 0 && conn->recovery == TCP_OPEN) {
         salvo_tcp_cc_recover(tcp, conn, now_us);
+        news->delivered -= SALVO_MIN(news->delivered, news->acked); /* counted by that */
     } else if (!conn->sack && news->acked != 0) {
         /* RFC 6937 section 3: what duplicate ACKs announced is not delivered twice. */
         news->delivered -= SALVO_MIN(news->delivered, (uint64_t)c->duplicate_acks * conn->send.mss);

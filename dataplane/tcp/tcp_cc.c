@@ -122,12 +122,20 @@ void salvo_tcp_cc_acked(const struct salvo_tcp *tcp, struct salvo_tcp_conn *conn
         cubic_grow(conn, bytes, now_us);
 }
 
+/* What was in flight when we last sent. ACKs are taken many at a time, and nothing is sent between
+ * them: the one that tells of a loss may find a window behind una of which little is left, though
+ * the lost segment was sent into a full one. */
+static uint64_t flight_sent(const struct salvo_tcp_conn *conn)
+{
+    return SALVO_MAX(conn->control.flight, conn->send.max - conn->send.una);
+}
+
 /* What a congestion event does to the threshold; the window follows by PRR or at once. */
 static void threshold_reduce(const struct salvo_tcp *tcp, struct salvo_tcp_conn *conn)
 {
     struct tcp_control *c = &conn->control;
     /* RFC 9438 section 4.6: flight_size, and not a window that was never filled. */
-    uint64_t flight = SALVO_MIN((uint64_t)c->window, conn->send.max - conn->send.una);
+    uint64_t flight = SALVO_MIN((uint64_t)c->window, flight_sent(conn));
     double beta = tcp->config.congestion == SALVO_TCP_NEWRENO ? 0.5 : CUBIC_BETA;
     double window = (double)c->window;
 
@@ -156,9 +164,11 @@ void salvo_tcp_cc_recover(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, in
     tcp->stats.recoveries++;
     undo_remember(conn, now_us);
     threshold_reduce(tcp, conn);
-    c->prr_delivered = c->prr_out = 0;
+    /* What has been acknowledged and not replaced counts: packets are conserved. */
+    c->prr_delivered = flight_sent(conn) - (conn->send.max - conn->send.una);
+    c->prr_out = 0;
     c->sent_again = 0;
-    c->prr_flight = SALVO_MAX(conn->send.max - conn->send.una - c->sacked, UINT64_C(1));
+    c->prr_flight = SALVO_MAX(flight_sent(conn) - c->sacked, UINT64_C(1));
     c->recovery_point = conn->send.max;
     conn->recovery = TCP_RECOVERING;
     conn->rack.probe_end = 0;

@@ -171,6 +171,7 @@ struct tcp_control { /* congestion control */
     uint64_t recovery_point;
     uint64_t pipe;   /* bytes on `outstanding` */
     uint64_t sacked; /* bytes SACKed and above una */
+    uint64_t flight; /* bytes behind una when we last sent: ACKs come many at a time */
     uint32_t lost_count, sacked_count;
     uint32_t duplicate_acks; /* without SACK only */
     uint32_t sent_again;     /* segments, by the last recovery */

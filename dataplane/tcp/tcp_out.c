@@ -408,8 +408,10 @@ bool salvo_tcp_conn_out(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int6
         (conn->receive.island_count != 0 ||
          conn->receive.duplicate_end != conn->receive.duplicate_start))
         return out_ack(tcp, conn, now_us, ack_seq(conn), packet);
-    if (out_data(tcp, conn, now_us, packet))
+    if (out_data(tcp, conn, now_us, packet)) {
+        conn->control.flight = conn->send.max - conn->send.una;
         return true;
+    }
     if (conn->receive.ack_now)
         return out_ack(tcp, conn, now_us, ack_seq(conn), packet);
     return false;
