@@ -249,6 +249,29 @@ def test_cluster_dies_with_a_killed_test_run():
     subprocess.run(["rm", "-rf", directory], check=True)
 
 
+def test_a_killed_run_gives_its_huge_pages_back():
+    pages = Path("/proc/sys/vm/nr_hugepages")
+    before = int(pages.read_text())
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from rocketmq import network\n"
+        f"network.huge_pages({before + 1})\n"
+        "print('taken', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", program, str(Path(__file__).parent)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdout.readline() == "taken\n"
+    assert int(pages.read_text()) == before + 1
+    run.kill()
+    run.communicate()
+    wait_until(lambda: int(pages.read_text()) == before, "the pages given back")
+
+
 def _runs(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
