@@ -139,8 +139,13 @@ def with_dpdk_and_java(job):
     return with_java(job) and with_dpdk(job)
 
 
-def brokers_by_dpdk(device, paths, which):
+# Messages of every shape, alone, in batches and compressed; a broker killed and restarted.
+ON_EACH_DEVICE = "single_messages or natural_batches or compressed_inside or killed_and_restarted"
+
+
+def brokers_by_dpdk(device, which):
     """What of the end-to-end tests has a real cluster, by salvo's own TCP."""
+    paths = ["test_rocketmq_send.py", "test_rocketmq_faults.py"]
     return pytest_stage(f"e2e-{device}", f"real brokers by DPDK's net_{device}, read back by Java",
                         [f"tests/e2e/{each}" for each in paths], needs="tests/e2e/setup",
                         before=with_dpdk_and_java,
@@ -186,6 +191,7 @@ STAGES = (
     pytest_stage("e2e", "real RocketMQ nameservers and brokers, read back by Java", ["tests/e2e"],
                  needs="tests/e2e/setup", before=with_java, environment=E2E_ENVIRONMENT,
                  limit_s=3600, more=("--ignore=tests/e2e/test_golden.py",)),
-    brokers_by_dpdk("af_packet", ["test_rocketmq_send.py", "test_rocketmq_faults.py"],
-                    "(4.7.1 or 5.3.3 or million or one_by_one) and not 4.9.7"),
+    brokers_by_dpdk("af_packet", "(4.7.1 or 5.3.3 or million or one_by_one) and not 4.9.7"),
+    *(brokers_by_dpdk(device, f"(4.7.1 or 5.3.3) and ({ON_EACH_DEVICE})")
+      for device in ("tap", "af_xdp")),
 )
