@@ -2,7 +2,7 @@
 #include "cmd/check.h"
 #include "cmd/cmd.h"
 #include "cmd/sender.h"
-#include "control/plan.h"
+#include "control/sender.h"
 
 struct check_values {
     struct cmd_settings settings;
@@ -20,7 +20,9 @@ static const struct cmd_usage check_usage = {
         "host offers. Changes nothing.",
     .options = check_options,
     .options_count = SALVO_ARRAY_LENGTH(check_options),
-    .notes = "Exit code: 0 salvo would start so, 2 it would not.\n",
+    .notes = "Exit code: 0 salvo would start so, as far as options, plan, CPUs, addresses\n"
+             "and files tell; 2 it would not. The cluster is not asked, and DPDK's devices are\n"
+             "not opened.\n",
 };
 
 /* The plan against what the host has now. Chunks in DPDK's own memory are not told apart. */
@@ -31,7 +33,8 @@ static int check_plan(const struct salvo_config *config, const struct salvo_plan
 
     salvo_plan_print(plan, stdout);
     salvo_memory_read("", &memory);
-    if (salvo_plan_fits(plan->arena_size, config->huge_pages, &memory, error))
+    if (salvo_plan_fits(plan->arena_size, config->huge_pages, &memory, error) ||
+        salvo_sender_check(config, error, sizeof(error)))
         return cmd_fail("check", CMD_EXIT_INVALID, "%s", error);
     return 0;
 }
@@ -42,6 +45,7 @@ int cmd_check(int argc, char **argv)
     static struct salvo_config config;
     static struct salvo_plan plan;
     char error[SALVO_CONFIG_ERROR_MAX];
+    bool uring;
     int code;
 
     if (!cmd_options_begin(&check_usage, argc, argv, &values, &code))
@@ -57,6 +61,12 @@ int cmd_check(int argc, char **argv)
     else
         code = check_plan(&config, &plan);
     printf("\n");
-    cmd_check_host(stdout);
+    uring = cmd_check_host(stdout);
+    if (code == 0 && config.net == SALVO_NET_URING && !uring)
+        code = cmd_fail("check", CMD_EXIT_INVALID,
+                        "the host refuses io_uring: set net to auto or epoll");
+    if (config.nameserver[0] == '\0')
+        printf("\nno nameserver: salvo load brings a mock cluster of its own, salvo send and "
+               "libsalvo refuse to start\n");
     return code;
 }

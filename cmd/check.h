@@ -1,6 +1,8 @@
 /* What the host offers, as `salvo check` prints it. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdio.h>
 
-void cmd_check_host(FILE *to);
+/* Returns whether io_uring is allowed. */
+bool cmd_check_host(FILE *to);

@@ -32,7 +32,7 @@ static bool host_read(const char *path, char *ret_text, size_t size)
     return good;
 }
 
-static void host_uring(FILE *to)
+static bool host_uring(FILE *to)
 {
     struct salvo_net_conf conf;
     struct salvo_net *net;
@@ -50,7 +50,7 @@ static void host_uring(FILE *to)
             strcmp(disabled, "0") != 0
                 ? "set kernel.io_uring_disabled=0; salvo uses epoll meanwhile"
                 : "a container or the lockable memory forbids it; salvo uses epoll meanwhile");
-        return;
+        return false;
     }
     caps = salvo_net_caps(net);
     snprintf(value, sizeof(value), "allowed: registered buffers %s, gathered waits %s",
@@ -58,6 +58,7 @@ static void host_uring(FILE *to)
              caps & SALVO_NET_CAP_GATHER_WAIT ? "yes" : "no");
     host_fact(to, "io_uring", value, "");
     salvo_net_destroy(net);
+    return true;
 }
 
 static void host_memory(FILE *to)
@@ -117,18 +118,20 @@ static void host_cores(FILE *to)
                       : "reading the time is slow with it");
 }
 
-void cmd_check_host(FILE *to)
+bool cmd_check_host(FILE *to)
 {
     char text[192];
+    bool uring;
 
     fprintf(to, "host\n");
     salvo_cpu_describe(text, sizeof(text));
     host_fact(to, "machine", text, "");
     host_cores(to);
-    host_uring(to);
+    uring = host_uring(to);
     host_memory(to);
     host_limit(to, "lockable memory", RLIMIT_MEMLOCK, 1048576.0, " MiB", 64.0 * 1048576.0,
                "io_uring registers no buffers above it; raise it with ulimit -l or LimitMEMLOCK");
     host_limit(to, "open files", RLIMIT_NOFILE, 1, "", 1024,
                "raise it with ulimit -n or LimitNOFILE");
+    return uring;
 }

@@ -498,6 +498,21 @@ static int sender_threads_start(struct salvo_sender *sender)
     return r;
 }
 
+int salvo_sender_check(const struct salvo_config *config, char *errbuf, size_t errbuf_size)
+{
+    char error[SALVO_STATFILE_ERROR_MAX];
+    int r = sender_check_cpus(config, errbuf, errbuf_size);
+
+    if (r == 0 && config->nameserver[0] != '\0')
+        r = salvo_nameservers_check(config->nameserver, errbuf, errbuf_size);
+    if (r)
+        return salvo_trace(r);
+    r = salvo_statfile_check(config->stat_file, error);
+    if (r)
+        snprintf(errbuf, errbuf_size, "%s", error);
+    return salvo_trace(r);
+}
+
 int salvo_sender_start(struct salvo_sender *sender, const struct salvo_config *config,
                        const struct salvo_log *log, const struct salvo_sender_env *env,
                        char *errbuf, size_t errbuf_size)
@@ -527,7 +542,7 @@ int salvo_sender_start(struct salvo_sender *sender, const struct salvo_config *c
         snprintf(errbuf, errbuf_size, "%s", error);
         return salvo_trace(r);
     }
-    r = sender_check_cpus(config, errbuf, errbuf_size);
+    r = salvo_sender_check(config, errbuf, errbuf_size);
     if (r)
         return salvo_trace(r);
     sender->lanes = calloc(sender->plan.lanes_count, sizeof(struct salvo_lane *));

@@ -71,6 +71,11 @@ struct salvo_sender {
     _Atomic uint32_t stop;         /* threads end */
 };
 
+/* What can be told without making or opening anything: CPUs, nameserver addresses (none is no
+ * mistake here: commands may bring their own) and the place of the stat file. 0, or a negative
+ * errno with one sentence in errbuf. salvo_sender_start begins with it. */
+int salvo_sender_check(const struct salvo_config *config, char *errbuf, size_t errbuf_size);
+
 /* Takes everything and starts. 0, or a negative errno with one sentence in errbuf. */
 int salvo_sender_start(struct salvo_sender *sender, const struct salvo_config *config,
                        const struct salvo_log *log, const struct salvo_sender_env *env,

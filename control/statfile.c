@@ -16,6 +16,8 @@ static_assert(sizeof(salvo_counter) == 8, "counters are plain 64-bit words in th
 static_assert(sizeof(struct salvo_statfile_name) % 8 == 0, "what follows stays aligned");
 static_assert(sizeof(struct salvo_statfile_error) % 8 == 0, "what follows stays aligned");
 
+#define STATFILE_PATH_MAX sizeof(((struct salvo_statfile *)NULL)->path)
+
 static uint64_t take(uint64_t *at, uint64_t size)
 {
     uint64_t offset = *at;
@@ -155,24 +157,56 @@ static int create(struct salvo_statfile *file, const char *temporary, uint64_t s
     return 0;
 }
 
+/* Files can be made where the path points to. 0 or -errno. */
+static int check_folder(const char *path)
+{
+    char folder[STATFILE_PATH_MAX];
+    char *slash;
+
+    snprintf(folder, sizeof(folder), "%s", path);
+    slash = strrchr(folder, '/');
+    if (slash == NULL)
+        snprintf(folder, sizeof(folder), ".");
+    else
+        slash[slash == folder] = '\0'; /* of "/x" the folder is "/" */
+    return faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0 ? 0 : -errno;
+}
+
+int salvo_statfile_check(const char *path, char ret_error[SALVO_STATFILE_ERROR_MAX])
+{
+    const char *taken;
+    int r;
+
+    if (path == NULL || path[0] == '\0')
+        return 0;
+    if (strlen(path) >= STATFILE_PATH_MAX) {
+        snprintf(ret_error, SALVO_STATFILE_ERROR_MAX, "option stat_file: the path is too long");
+        return -ENAMETOOLONG;
+    }
+    taken = place_taken(path);
+    if (taken != NULL) {
+        snprintf(ret_error, SALVO_STATFILE_ERROR_MAX,
+                 "option stat_file: %.300s %s; choose another path", path, taken);
+        return -EEXIST;
+    }
+    r = check_folder(path);
+    if (r)
+        snprintf(ret_error, SALVO_STATFILE_ERROR_MAX,
+                 "option stat_file: %.300s cannot be made: %s; choose a path that can be written",
+                 path, strerror(-r));
+    return r;
+}
+
 static int open_file(struct salvo_statfile *file, const struct salvo_statfile_header *header,
                      const struct salvo_statfile_conf *conf,
                      char ret_error[SALVO_STATFILE_ERROR_MAX])
 {
     char temporary[sizeof(file->path) + 32];
-    const char *what = "cannot be made", *taken;
-    int r;
+    const char *what = "cannot be made";
+    int r = salvo_statfile_check(conf->path, ret_error);
 
-    if (strlen(conf->path) >= sizeof(file->path)) {
-        snprintf(ret_error, SALVO_STATFILE_ERROR_MAX, "option stat_file: the path is too long");
-        return -ENAMETOOLONG;
-    }
-    taken = place_taken(conf->path);
-    if (taken != NULL) {
-        snprintf(ret_error, SALVO_STATFILE_ERROR_MAX,
-                 "option stat_file: %.300s %s; choose another path", conf->path, taken);
-        return -EEXIST;
-    }
+    if (r)
+        return r;
     snprintf(file->path, sizeof(file->path), "%s", conf->path);
     snprintf(temporary, sizeof(temporary), "%s.new.%d", file->path, (int)getpid());
     r = create(file, temporary, header->size);

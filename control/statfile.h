@@ -93,6 +93,9 @@ struct salvo_statfile {
  * it is a stat file that nobody writes any more, or empty; else -EEXIST. */
 int salvo_statfile_open(struct salvo_statfile *file, const struct salvo_statfile_conf *conf,
                         char ret_error[SALVO_STATFILE_ERROR_MAX]);
+/* Whether one could be made at path ("" or NULL: in memory): 0, or as salvo_statfile_open. Makes
+ * nothing, and cannot see whether there is room. */
+int salvo_statfile_check(const char *path, char ret_error[SALVO_STATFILE_ERROR_MAX]);
 /* Unmaps, and removes the file if it is still the one that was made. */
 void salvo_statfile_close(struct salvo_statfile *file);
 

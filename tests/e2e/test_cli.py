@@ -713,6 +713,42 @@ def test_frame_begins_in_the_middle_of_a_connection(salvo_bin, tmp_path, cut):
         assert done.returncode == 0, done.stderr
         assert len(re.findall(r"^frame \d+ at ", done.stdout, re.M)) == len(FRAMES), done.stdout
         assert f"{len(first[cut:])} bytes passed over at offset 0" in done.stderr
+@pytest.mark.parametrize(
+    "option",
+    [
+        "nameserver=foo",
+        "nameserver=foo:99999",
+        "nameserver=:9876",
+        "nameserver=127.0.0.1",
+        "nameserver=http://localhost",
+        "lane_cpus=9999",
+        "control_cpu=9999",
+        "stat_file=/nonexist/x",
+        "stat_file=/tmp",
+        "stat_file=/dev/full",
+        "net=dpdk",
+    ],
+)
+def test_check_refuses_what_load_refuses_with_the_same_words(salvo_bin, option):
+    check, load = (run(salvo_bin, command, "-D", option) for command in ("check", "load"))
+    assert (check.returncode, load.returncode) == (2, 2), check.stderr + load.stderr
+    said = check.stderr.removeprefix("salvo check: ")
+    assert option.split("=")[0] in said or "dpdk" in said
+    assert load.stderr.splitlines()[-1] == "salvo load: " + said.rstrip()
+
+
+def test_check_makes_no_stat_file(salvo_bin, tmp_path):
+    done = run(salvo_bin, "check", "-D", f"stat_file={tmp_path / 'stat'}")
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_without_a_nameserver_says_who_starts_so(salvo_bin):
+    done = run(salvo_bin, "check")
+    assert done.returncode == 0 and "no nameserver" in done.stdout
+    assert "no nameserver" not in run(salvo_bin, "check", "--nameserver", "a:1").stdout
+
+
 
 
 def test_frame_goes_on_behind_bytes_that_make_no_sense(salvo_bin, tmp_path):
