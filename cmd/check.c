@@ -6,7 +6,7 @@
 
 struct check_values {
     struct cmd_settings settings;
-    const char *config;
+    struct cmd_list configs;
 };
 
 static const struct cmd_option check_options[] = {
@@ -50,7 +50,7 @@ int cmd_check(int argc, char **argv)
 
     if (!cmd_options_begin(&check_usage, argc, argv, &values, &code))
         return code;
-    code = cmd_config_make("check", values.config, &values.settings, &config);
+    code = cmd_config_make("check", &values.configs, &values.settings, &config);
     if (code)
         return code;
     printf("options\n");

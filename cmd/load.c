@@ -20,7 +20,7 @@
 
 struct load_values {
     struct cmd_settings settings;
-    const char *config;
+    struct cmd_list configs;
     const char *topics;
     double rate;
     uint64_t closed;
@@ -308,7 +308,7 @@ static int load_open(struct load_run *run)
 {
     int r;
 
-    r = cmd_config_make("load", run->values.config, &run->values.settings, &run->config);
+    r = cmd_config_make("load", &run->values.configs, &run->values.settings, &run->config);
     if (r == 0)
         r = load_lists(run);
     if (r == 0) {

@@ -17,7 +17,7 @@
 
 struct send_values {
     struct cmd_settings settings;
-    const char *config;
+    struct cmd_list configs;
     const char *topic;
     struct cmd_list keys;
     const char *tag;
@@ -361,7 +361,7 @@ static int send_open(struct send_run *run)
         return cmd_fail("send", CMD_EXIT_INVALID, "--topic is missing; write --topic NAME");
     r = send_check(&run->values);
     if (r == 0)
-        r = cmd_config_make("send", run->values.config, &run->values.settings, &run->config);
+        r = cmd_config_make("send", &run->values.configs, &run->values.settings, &run->config);
     if (r == 0 && run->config.nameserver[0] == '\0')
         r = cmd_fail("send", CMD_EXIT_INVALID,
                      "no nameserver; give --nameserver HOST:PORT, or SALVO_NAMESERVER in the "

@@ -35,14 +35,15 @@ static int config_apply(const char *command, const struct cmd_settings *settings
     return 0;
 }
 
-int cmd_config_make(const char *command, const char *file, const struct cmd_settings *settings,
-                    struct salvo_config *ret_config)
+int cmd_config_make(const char *command, const struct cmd_list *files,
+                    const struct cmd_settings *settings, struct salvo_config *ret_config)
 {
     char error[SALVO_CONFIG_ERROR_MAX];
 
     salvo_config_init(ret_config);
-    if (file != NULL && salvo_config_load_file(ret_config, file, error))
-        return cmd_fail(command, CMD_EXIT_INVALID, "--config: %s", error);
+    for (unsigned i = 0; i < files->count; i++)
+        if (salvo_config_load_file(ret_config, files->items[i], error))
+            return cmd_fail(command, CMD_EXIT_INVALID, "--config: %s", error);
     if (salvo_config_load_environment(ret_config, environ, error))
         return cmd_fail(command, CMD_EXIT_INVALID, "%s", error);
     return config_apply(command, settings, ret_config);

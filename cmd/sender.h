@@ -8,7 +8,7 @@
 #include "include/salvo.h"
 
 /* Options that every command with a sender has. `type` is its struct of values, with the fields
- * `settings` and `config`. */
+ * `settings` and `configs`. */
 #define CMD_SENDER_OPTIONS(type)                                                                   \
     {"nameserver",                                                                                 \
      0,                                                                                            \
@@ -22,22 +22,23 @@
         {"config",                                                                                 \
          0,                                                                                        \
          "FILE",                                                                                   \
-         CMD_TEXT,                                                                                 \
-         offsetof(type, config),                                                                   \
+         CMD_LIST,                                                                                 \
+         offsetof(type, configs),                                                                  \
          0,                                                                                        \
          0,                                                                                        \
          NULL,                                                                                     \
-         "YAML file with options of the configuration (deploy/salvo.yaml has all of them)"},       \
+         "YAML file with options of the configuration (deploy/salvo.yaml has all of them); may "   \
+         "be repeated, later files win"},                                                          \
     {                                                                                              \
         "define", 'D', "NAME=VALUE", CMD_DEFINE, offsetof(type, settings), 0, 0, NULL,             \
             "any option of the configuration (docs/CONFIG.md); SALVO_NAME in the environment "     \
             "does the same"                                                                        \
     }
 
-/* Defaults, then file (may be NULL), environment and settings. 0; else the exit code, with the
+/* Defaults, then files in their order, environment and settings. 0; else the exit code, with the
  * error printed. */
-int cmd_config_make(const char *command, const char *file, const struct cmd_settings *settings,
-                    struct salvo_config *ret_config);
+int cmd_config_make(const char *command, const struct cmd_list *files,
+                    const struct cmd_settings *settings, struct salvo_config *ret_config);
 
 /* Sets an option that the user left at its default. */
 void cmd_config_prefer(struct salvo_config *config, enum salvo_config_option option,

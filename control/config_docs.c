@@ -85,11 +85,11 @@ void salvo_config_write_markdown(FILE *to)
     fputs("# Options\n\n"
           "Made from `control/config.def`; do not edit. Sources, each later one wins: defaults, "
           "the YAML\n"
-          "file (`--config`), the environment (`SALVO_<NAME>` in capitals), `-D name=value`. Times "
-          "take\n"
-          "us, ms, s, m (a bare number is in the unit of the name); sizes take B, KiB, MiB, GiB, "
-          "KB, MB,\n"
-          "GB (a bare number is bytes).\n",
+          "file (`--config`; of several each later one wins), the environment (`SALVO_<NAME>` in "
+          "capitals), `-D name=value`.\n"
+          "Times take us, ms, s, m (a bare number is in the unit of the name); sizes take B, KiB, "
+          "MiB, GiB,\n"
+          "KB, MB, GB (a bare number is bytes).\n",
           to);
     for (int i = 0; i < SALVO_OPTIONS; i++) {
         struct salvo_config_option_info info =

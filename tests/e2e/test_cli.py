@@ -524,6 +524,16 @@ def test_a_run_that_cannot_start_leaves_the_last_report(salvo_bin, tmp_path):
 
     done = run(salvo_bin, "load", "--nameserver", "127.0.0.1:1", "--count", "100",
                "-D", "api_timeout_ms=200ms", "--json", report)
+def test_of_two_files_the_later_wins_and_both_count(salvo_bin, tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("retries: 7\nbody_size_max: 1KiB\n")
+    second.write_text("send:\n  body_size_max: 2KiB\n")
+    done = run(salvo_bin, "check", "--config", first, "--config", second)
+    assert done.returncode == 0, done.stderr
+    shown = dict(re.findall(r"^send +(\w+) +(\S+) +file$", done.stdout, re.M))
+    assert shown == {"retries": "7", "body_size_max": "2KiB"}
+
+
     assert done.returncode == 2 and report.read_text() == before
 
     done = run(salvo_bin, "load", "--count", "7", "-D", "timeout_ms=60s", "--json", report)
