@@ -15,6 +15,7 @@
 
 /* Without --closed: enough to keep a lane in work, without making all of the latency. */
 #define LOAD_WINDOW_DEFAULT      1024u
+#define LOAD_OUT_PER_LANE_MAX    1048576u /* the most that messages_out_max may be */
 #define LOAD_COUNT_DEFAULT       1000000u
 #define LOAD_DURATION_DEFAULT_NS (10 * SALVO_NS_PER_S)
 
@@ -45,7 +46,7 @@ static const struct cmd_option load_options[] = {
      "topics, in turn; default SalvoLoad"},
     {"rate", 0, "N", CMD_NUMBER, AT(rate), 0.001, 1e9, NULL,
      "open loop: N messages per second (10k, 1M); latency counts from the intended send time"},
-    {"closed", 0, "N", CMD_COUNT, AT(closed), 1, 1048576.0 * 64, NULL,
+    {"closed", 0, "N", CMD_COUNT, AT(closed), 1, 64.0 * LOAD_OUT_PER_LANE_MAX, NULL,
      "closed loop: at most N messages out; latency counts from submission; default 1024"},
     {"count", 0, "N", CMD_COUNT, AT(count), 1, 1e15, NULL,
      "end after N messages behind the warm-up; default 1M in a closed loop without --duration"},
@@ -90,9 +91,10 @@ static const struct cmd_usage load_usage = {
     .options = load_options,
     .options_count = SALVO_ARRAY_LENGTH(load_options),
     .notes = "Exit code: 0 all acknowledged, 1 some message was not, 2 the run is invalid, or\n"
-             "a report was lost.\n"
+             "a report was lost. A run that does not start leaves the files of --json and\n"
+             "--hdr as they were.\n"
              "Ctrl-C drains and reports; a second one quits at once.\n"
-             "SIGUSR1 begins a capture of what goes over net dpdk, and the next one ends it "
+             "SIGUSR1 begins a capture of what goes over net dpdk, and the next one ends it\n"
              "(docs/DPDK.md).\n\n"
              "  salvo load\n"
              "  salvo load --nameserver 127.0.0.1:9876 --rate 50k --duration 30s --warmup 2s\n"
@@ -111,6 +113,7 @@ struct load_run {
     struct salvo_mock *mock;
     FILE *json;
     FILE *hdr;
+    bool reported;
     char *topics_text;
     char *tags_text;
     const char *topics[SALVO_LOAD_TOPICS_MAX];
@@ -174,7 +177,7 @@ static void load_config_derive(struct load_run *run)
         snprintf(text, sizeof(text), "%u", config->lanes);
         cmd_config_prefer(config, SALVO_OPTION_submitters_max, text);
     }
-    if (per_lane > config->messages_out_max && per_lane <= 1048576) {
+    if (per_lane > config->messages_out_max && per_lane <= LOAD_OUT_PER_LANE_MAX) {
         snprintf(text, sizeof(text), "%llu", (unsigned long long)per_lane);
         cmd_config_prefer(config, SALVO_OPTION_messages_out_max, text);
     }
@@ -216,12 +219,65 @@ static void load_conf_fill(struct load_run *run)
     conf->stop = &cmd_stop;
 }
 
+/* A window that the lanes cannot hold. 0 or the exit code. */
+static int load_check_window(const struct load_run *run)
+{
+    const struct salvo_config *config = &run->config;
+    unsigned long long closed = run->values.closed;
+    unsigned long long lanes = (closed + LOAD_OUT_PER_LANE_MAX - 1) / LOAD_OUT_PER_LANE_MAX;
+
+    if (lanes > config->lanes)
+        return cmd_fail("load", CMD_EXIT_INVALID,
+                        "--closed %llu: a lane has at most %u messages out, and there %s %u; take "
+                        "--lanes %llu, or a smaller window",
+                        closed, LOAD_OUT_PER_LANE_MAX, config->lanes == 1 ? "is" : "are",
+                        config->lanes, lanes);
+    if (closed > (uint64_t)config->messages_out_max * config->lanes)
+        return cmd_fail("load", CMD_EXIT_INVALID,
+                        "--closed %llu: over messages_out_max (%u) of %u lane%s; raise it with "
+                        "-D messages_out_max=%llu, or leave it out",
+                        closed, config->messages_out_max, config->lanes,
+                        config->lanes == 1 ? "" : "s",
+                        (closed + config->lanes - 1) / config->lanes);
+    return 0;
+}
+
+/* Arguments for batches where there are none, or no waiting. What a file or the environment says
+ * may be for other runs. 0 or the exit code. */
+static int load_check_batch(const struct salvo_config *config)
+{
+    static const struct {
+        enum salvo_config_option option;
+        const char *argument;
+    } needs[] = {
+        {SALVO_OPTION_linger_us, "--linger"},
+        {SALVO_OPTION_batch_bytes_max, "--batch-bytes"},
+        {SALVO_OPTION_batch_count_max, "--batch-count"},
+    };
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(needs); i++) {
+        bool waits = needs[i].option == SALVO_OPTION_linger_us;
+
+        if (config->sources[needs[i].option] != SALVO_CONFIG_ARGUMENT ||
+            config->batch == SALVO_BATCH_LINGER || (config->batch != SALVO_BATCH_OFF && !waits))
+            continue;
+        return cmd_fail("load", CMD_EXIT_INVALID,
+                        "%s has no effect with batch %s; take --batch %s, or leave it out",
+                        needs[i].argument, salvo_config_enum_name(config, SALVO_OPTION_batch),
+                        waits ? "linger" : "natural");
+    }
+    return 0;
+}
+
 /* Values that contradict each other. 0 or the exit code. */
 static int load_check(const struct load_run *run)
 {
     const struct load_values *values = &run->values;
     const struct salvo_config *config = &run->config;
+    int r = load_check_batch(config);
 
+    if (r)
+        return r;
     if (values->rate > 0 && values->closed != 0)
         return cmd_fail("load", CMD_EXIT_INVALID,
                         "--rate is an open loop and --closed a closed one; give one of them");
@@ -236,13 +292,7 @@ static int load_check(const struct load_run *run)
                         "-D body_size_max=B, up to 4MiB",
                         (unsigned long long)values->size.max,
                         (unsigned long long)config->body_size_max);
-    if (values->closed != 0 && values->closed > (uint64_t)config->messages_out_max * config->lanes)
-        return cmd_fail("load", CMD_EXIT_INVALID,
-                        "--closed %llu: over messages_out_max (%u) of %u lanes; raise it with "
-                        "-D messages_out_max=N",
-                        (unsigned long long)values->closed, config->messages_out_max,
-                        config->lanes);
-    return 0;
+    return load_check_window(run);
 }
 
 static int load_open_file(const char *option, const char *path, FILE **ret_file)
@@ -254,6 +304,32 @@ static int load_open_file(const char *option, const char *path, FILE **ret_file)
     if (*ret_file == NULL)
         return cmd_fail("load", CMD_EXIT_INVALID, "--%s %s: %s", option, path, strerror(errno));
     return 0;
+}
+
+/* Two reports in one file would be neither; a terminal or /dev/null may take both. */
+static int load_check_files(const struct load_run *run)
+{
+    struct stat json, hdr;
+
+    if (run->json == NULL || run->hdr == NULL || fstat(fileno(run->json), &json) != 0 ||
+        fstat(fileno(run->hdr), &hdr) != 0)
+        return 0;
+    if (json.st_dev != hdr.st_dev || json.st_ino != hdr.st_ino || S_ISCHR(json.st_mode))
+        return 0;
+    return cmd_fail("load", CMD_EXIT_INVALID,
+                    "--json %s and --hdr %s are one file; give each its own", run->values.json,
+                    run->values.hdr);
+}
+
+/* Who looks into a file of a run that did not start should not take what is there for its report.
+ */
+static void load_tell_earlier(const char *option, const char *path)
+{
+    struct stat st;
+
+    if (path != NULL && strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+        st.st_size > 0)
+        cmd_fail("load", 0, "--%s %s still holds an earlier report", option, path);
 }
 
 /* What a file had before goes when there is something to put in its place. */
@@ -276,8 +352,6 @@ static int load_open_cluster(struct load_run *run)
     if (r)
         return r;
     address = salvo_mock_nameserver_address(run->mock);
-    fprintf(stderr, "salvo load: no --nameserver: sending to the embedded mock cluster at %s\n",
-            address);
     run->config.sources[SALVO_OPTION_nameserver] = SALVO_CONFIG_DEFAULT; /* set to "": not set */
     cmd_config_prefer(&run->config, SALVO_OPTION_nameserver, address);
     run->report.settings.embedded_mock = true;
@@ -290,6 +364,9 @@ static int load_open_sender(struct load_run *run)
 
     if (r)
         return r;
+    if (run->mock != NULL)
+        fprintf(stderr, "salvo load: no --nameserver: sending to the embedded mock cluster at %s\n",
+                run->config.nameserver);
     run->conf.sender = run->sender.sender;
     for (unsigned i = 0; i < run->conf.topics_count; i++) {
         run->conf.topics[i] = cmd_sender_topic(&run->sender, run->topics[i]);
@@ -320,6 +397,8 @@ static int load_open(struct load_run *run)
         r = load_open_file("json", run->values.json, &run->json);
     if (r == 0)
         r = load_open_file("hdr", run->values.hdr, &run->hdr);
+    if (r == 0)
+        r = load_check_files(run);
     if (r == 0)
         r = load_open_cluster(run);
     if (r == 0) {
@@ -402,6 +481,7 @@ static int load_report(struct load_run *run)
     salvo_report_judge(report);
     code = salvo_report_exit_code(report);
     salvo_report_text(report, run->json == stdout || run->hdr == stdout ? stderr : stdout);
+    run->reported = true;
     load_empty(run->json);
     load_empty(run->hdr);
     if (run->json != NULL && salvo_report_json(report, run->json))
@@ -445,6 +525,10 @@ int cmd_load(int argc, char **argv)
         code = load_open(run);
         if (code == 0)
             code = load_run(run);
+        if (!run->reported) {
+            load_tell_earlier("json", run->values.json);
+            load_tell_earlier("hdr", run->values.hdr);
+        }
     }
     load_close(run);
     return code;

@@ -89,8 +89,11 @@ static int options_check_range(const struct options_parse *p, const struct cmd_o
     } else if (o->kind == CMD_SIZES) {
         unit = " bytes";
     }
-    return options_error(p, "--%s %s: out of range; it may be %.10g to %.10g%s", o->name, text,
-                         o->min * scale, o->max * scale, unit);
+    /* Whole numbers up to 1e15 in full; scaled ones have no more digits than this that are right.
+     */
+    return options_error(p, "--%s %s: out of range; it may be %.*g to %.*g%s", o->name, text,
+                         scale < 1 ? 10 : 16, o->min * scale, scale < 1 ? 10 : 16, o->max * scale,
+                         unit);
 }
 
 static int options_store_number(const struct options_parse *p, const struct cmd_option *o,

@@ -134,6 +134,15 @@ MISTAKES = [
     ("load --rate 0", "--rate 0", "0.001 to"),
     ("load --rate 5 --closed 5", "--rate", "give one of them"),
     ("load --closed 99999999", "--closed", "1 to"),
+    ("load --closed 2M", "--closed 2000000", "--lanes 2"),
+    ("load --closed 3M --lanes 2", "there are 2", "--lanes 3"),
+    ("load --closed 500 -D messages_out_max=99", "(99) of 1 lane;", "-D messages_out_max=500"),
+    ("load --count 1e16", "--count 1e16", "1 to 1000000000000000"),
+    ("load --duration 99999m", "--duration", "0.001 to 2592000 s"),
+    ("load --batch off --linger 5ms", "--linger", "--batch linger"),
+    ("load --batch natural --linger 5ms", "--linger", "--batch linger"),
+    ("load --batch off --batch-count 5", "--batch-count", "--batch natural"),
+    ("load --batch off --batch-bytes 500", "--batch-bytes", "--batch natural"),
     ("load --size 5x", "--size 5x", "4KiB"),
     ("load --size 9-3", "--size 9-3", "smaller size first"),
     ("load --size 5MiB", "--size 5MiB", "1 to 4194304"),
@@ -515,15 +524,6 @@ def test_environment_file_and_argument_in_this_order(salvo_bin, tmp_path):
     assert (options["retries"], options["timeout_ms"], options["lanes"]) == ("7", "8s", "1")
 
 
-def test_a_run_that_cannot_start_leaves_the_last_report(salvo_bin, tmp_path):
-    report = tmp_path / "report.json"
-    done = run(salvo_bin, "load", "--count", "100", "-D", "timeout_ms=60s", "--json", report)
-    assert done.returncode == 0, done.stderr
-    before = report.read_text()
-    assert json.loads(before)["acked"] == 100
-
-    done = run(salvo_bin, "load", "--nameserver", "127.0.0.1:1", "--count", "100",
-               "-D", "api_timeout_ms=200ms", "--json", report)
 def test_of_two_files_the_later_wins_and_both_count(salvo_bin, tmp_path):
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
     first.write_text("retries: 7\nbody_size_max: 1KiB\n")
@@ -534,10 +534,39 @@ def test_of_two_files_the_later_wins_and_both_count(salvo_bin, tmp_path):
     assert shown == {"retries": "7", "body_size_max": "2KiB"}
 
 
+def test_a_run_that_cannot_start_leaves_the_last_report(salvo_bin, tmp_path):
+    report = tmp_path / "report.json"
+    done = run(salvo_bin, "load", "--count", "100", "-D", "timeout_ms=60s", "--json", report)
+    assert done.returncode == 0, done.stderr
+    before = report.read_text()
+    assert json.loads(before)["acked"] == 100
+
+    done = run(salvo_bin, "load", "--nameserver", "127.0.0.1:1", "--count", "100",
+               "-D", "api_timeout_ms=200ms", "--json", report)
     assert done.returncode == 2 and report.read_text() == before
+    assert f"--json {report} still holds an earlier report" in done.stderr
 
     done = run(salvo_bin, "load", "--count", "7", "-D", "timeout_ms=60s", "--json", report)
     assert done.returncode == 0 and json.loads(report.read_text())["acked"] == 7
+
+
+@pytest.mark.parametrize("second", ["same", "./same", "link"])
+def test_two_reports_do_not_share_a_file(salvo_bin, tmp_path, second):
+    (tmp_path / "link").symlink_to("same")
+    done = run(
+        salvo_bin, "load", "--count", 10, "--json", "same", "--hdr", second, cwd=tmp_path
+    )
+    assert done.returncode == 2 and "are one file" in done.stderr
+    assert (tmp_path / "same").read_text() == ""
+    nowhere = run(
+        salvo_bin, "load", "--count", 10, "--json", "/dev/null", "--hdr", "/dev/null"
+    )
+    assert nowhere.returncode == 0, nowhere.stderr
+
+
+def test_a_sender_that_does_not_start_says_only_why(salvo_bin):
+    done = run(salvo_bin, "load", "--count", 10, "-D", "stat_file=/nowhere/x")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
 
 
 def test_linger_needs_a_unit(salvo_bin):
@@ -684,6 +713,42 @@ def test_check_shows_options_plan_and_host(salvo_bin):
         assert expected in done.stdout
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "nameserver=foo",
+        "nameserver=foo:99999",
+        "nameserver=:9876",
+        "nameserver=127.0.0.1",
+        "nameserver=http://localhost",
+        "lane_cpus=9999",
+        "control_cpu=9999",
+        "stat_file=/nonexist/x",
+        "stat_file=/tmp",
+        "stat_file=/dev/full",
+        "net=dpdk",
+    ],
+)
+def test_check_refuses_what_load_refuses_with_the_same_words(salvo_bin, option):
+    check, load = (run(salvo_bin, command, "-D", option) for command in ("check", "load"))
+    assert (check.returncode, load.returncode) == (2, 2), check.stderr + load.stderr
+    said = check.stderr.removeprefix("salvo check: ")
+    assert option.split("=")[0] in said or "dpdk" in said
+    assert load.stderr.splitlines()[-1] == "salvo load: " + said.rstrip()
+
+
+def test_check_makes_no_stat_file(salvo_bin, tmp_path):
+    done = run(salvo_bin, "check", "-D", f"stat_file={tmp_path / 'stat'}")
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_without_a_nameserver_says_who_starts_so(salvo_bin):
+    done = run(salvo_bin, "check")
+    assert done.returncode == 0 and "no nameserver" in done.stdout
+    assert "no nameserver" not in run(salvo_bin, "check", "--nameserver", "a:1").stdout
+
+
 def test_a_plan_larger_than_the_hosts_memory_does_not_start(salvo_bin):
     """The largest plan that the options allow is of some hundred GB."""
     large = ["-D", "submitters_max=1024", "-D", "ring_bytes=1GiB", "-D", "huge_pages=off"]
@@ -723,42 +788,6 @@ def test_frame_begins_in_the_middle_of_a_connection(salvo_bin, tmp_path, cut):
         assert done.returncode == 0, done.stderr
         assert len(re.findall(r"^frame \d+ at ", done.stdout, re.M)) == len(FRAMES), done.stdout
         assert f"{len(first[cut:])} bytes passed over at offset 0" in done.stderr
-@pytest.mark.parametrize(
-    "option",
-    [
-        "nameserver=foo",
-        "nameserver=foo:99999",
-        "nameserver=:9876",
-        "nameserver=127.0.0.1",
-        "nameserver=http://localhost",
-        "lane_cpus=9999",
-        "control_cpu=9999",
-        "stat_file=/nonexist/x",
-        "stat_file=/tmp",
-        "stat_file=/dev/full",
-        "net=dpdk",
-    ],
-)
-def test_check_refuses_what_load_refuses_with_the_same_words(salvo_bin, option):
-    check, load = (run(salvo_bin, command, "-D", option) for command in ("check", "load"))
-    assert (check.returncode, load.returncode) == (2, 2), check.stderr + load.stderr
-    said = check.stderr.removeprefix("salvo check: ")
-    assert option.split("=")[0] in said or "dpdk" in said
-    assert load.stderr.splitlines()[-1] == "salvo load: " + said.rstrip()
-
-
-def test_check_makes_no_stat_file(salvo_bin, tmp_path):
-    done = run(salvo_bin, "check", "-D", f"stat_file={tmp_path / 'stat'}")
-    assert done.returncode == 0, done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_check_without_a_nameserver_says_who_starts_so(salvo_bin):
-    done = run(salvo_bin, "check")
-    assert done.returncode == 0 and "no nameserver" in done.stdout
-    assert "no nameserver" not in run(salvo_bin, "check", "--nameserver", "a:1").stdout
-
-
 
 
 def test_frame_goes_on_behind_bytes_that_make_no_sense(salvo_bin, tmp_path):
