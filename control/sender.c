@@ -238,6 +238,11 @@ static int sender_error(char *errbuf, size_t errbuf_size, int code, const char *
 static int sender_net_error(const struct salvo_sender *sender, char *errbuf, size_t errbuf_size,
                             int code, const char *what)
 {
+    if (sender->config.net != SALVO_NET_URING && code == -ENOMEM) {
+        snprintf(errbuf, errbuf_size, "%s: %s; raise ulimit -v or the cgroup's memory limit", what,
+                 strerror(-code));
+        return salvo_raise(code);
+    }
     if (sender->config.net != SALVO_NET_URING)
         return sender_error(errbuf, errbuf_size, code, what);
     snprintf(errbuf, errbuf_size,
@@ -445,7 +450,7 @@ static int sender_take(struct salvo_sender *sender, uint64_t seed, char *errbuf,
         r = sender->env.net_open(sender->env.arg, SALVO_ENV_CONTROL, &control_net,
                                  &sender->control_net, &note);
         if (r)
-            return sender_error(errbuf, errbuf_size, r, "control's network");
+            return sender_net_error(sender, errbuf, errbuf_size, r, "control's network");
     }
     for (uint32_t i = 0; i < sender->plan.lanes_count; i++) {
         r = sender_lane_start(sender, i, seed, errbuf, errbuf_size);
@@ -468,6 +473,15 @@ static int sender_thread(struct salvo_sender *sender, const char *name, void *(*
     if (r == 0)
         sender->threads_count++;
     return r;
+}
+
+/* EAGAIN hides memory for the stack, too. */
+static void sender_thread_error(char *errbuf, size_t errbuf_size, int code)
+{
+    snprintf(errbuf, errbuf_size,
+             "no thread can be started: %s; raise the limit on memory (ulimit -v) or on processes "
+             "(ulimit -u, TasksMax, the cgroup's pids.max)",
+             strerror(-code));
 }
 
 static int sender_threads_start(struct salvo_sender *sender)
@@ -557,7 +571,7 @@ int salvo_sender_start(struct salvo_sender *sender, const struct salvo_config *c
     if (r == 0) {
         r = sender_threads_start(sender);
         if (r)
-            sender_error(errbuf, errbuf_size, r, "a thread");
+            sender_thread_error(errbuf, errbuf_size, r);
     }
     if (r)
         salvo_sender_stop(sender);

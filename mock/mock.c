@@ -53,6 +53,14 @@ static int new_refuse(char *errbuf, size_t errbuf_size, const char *text)
     return salvo_raise(-EINVAL);
 }
 
+static int new_no_memory(const struct salvo_mock_conf *conf, char *errbuf, size_t errbuf_size)
+{
+    snprintf(errbuf, errbuf_size,
+             "mock: out of memory; raise ulimit -v or the cgroup's memory limit%s",
+             conf->remember ? ", or lower remember_max" : "");
+    return salvo_raise(-ENOMEM);
+}
+
 static int new_check(const struct salvo_mock_conf *conf, char *errbuf, size_t errbuf_size)
 {
     if (conf->nameservers == 0 || conf->nameservers > SALVO_MOCK_NAMESERVERS_MAX)
@@ -143,7 +151,7 @@ int salvo_mock_new(const struct salvo_mock_conf *conf, struct salvo_mock **ret_m
         return salvo_trace(r);
     mock = calloc(1, sizeof(*mock));
     if (mock == NULL)
-        return salvo_raise(-ENOMEM);
+        return new_no_memory(conf, errbuf, errbuf_size);
     mock->conf = *conf;
     mock->clock = conf->clock != NULL ? conf->clock : salvo_clock_system();
     mock->own_net = conf->nets == NULL;
@@ -162,8 +170,7 @@ int salvo_mock_new(const struct salvo_mock_conf *conf, struct salvo_mock **ret_m
         r = mock_fast_init(mock);
     if (r) {
         if (r == -ENOMEM)
-            snprintf(errbuf, errbuf_size, "mock: out of memory; remember_max is %u",
-                     conf->remember_max);
+            new_no_memory(conf, errbuf, errbuf_size);
         salvo_mock_free(mock);
         return salvo_trace(r);
     }
@@ -293,7 +300,10 @@ int salvo_mock_start_thread(struct salvo_mock *mock, char *errbuf, size_t errbuf
             pthread_cond_wait(&thread->opened, &thread->lock);
         r = thread->open_result;
     } else {
-        snprintf(errbuf, errbuf_size, "mock: no thread: %s", strerrordesc_np(-r));
+        snprintf(errbuf, errbuf_size,
+                 "mock: no thread can be started: %s; raise the limit on memory (ulimit -v) or on "
+                 "processes (ulimit -u, TasksMax)",
+                 strerrordesc_np(-r));
     }
     pthread_mutex_unlock(&thread->lock);
     if (r && thread->running) {

@@ -15,9 +15,9 @@ static int open_net(struct salvo_mock *mock, char *errbuf, size_t errbuf_size)
     net_conf.receive_buffer_size = mock->conf.receive_buffer_size;
     r = salvo_net_open(mock->conf.net, &net_conf, &net, &mock->net_note);
     if (r) {
-        snprintf(errbuf, errbuf_size,
-                 "mock: network backend \"%s\" cannot be opened: %s; try \"epoll\"", mock->conf.net,
-                 strerrordesc_np(-r));
+        snprintf(errbuf, errbuf_size, "mock: network backend \"%s\" cannot be opened: %s; %s",
+                 mock->conf.net, strerrordesc_np(-r),
+                 r == -ENOMEM ? "raise ulimit -v or the cgroup's memory limit" : "try \"epoll\"");
         return salvo_trace(r);
     }
     for (uint32_t i = 0; i < mock->hosts_count; i++)

@@ -467,6 +467,23 @@ def test_a_route_with_a_broker_that_cannot_be_reached(kind):
         ("lane_cpus=x", "lane_cpus", "numbers"),
         ("lane_cpus=0,1", "lane_cpus", "take some out"),
         ("control_cpu=0,1", "control_cpu", "take some out"),
+@pytest.mark.parametrize("kib", [30_000, 50_000, 70_000, 100_000, 200_000, 280_000, 330_000])
+def test_with_little_memory_each_error_names_a_limit_or_an_option(salvo_bin, kib):
+    """Where it stops differs from host to host; that it says what to raise or lower does not."""
+    limit = kib << 10
+    done = run(
+        salvo_bin,
+        "load",
+        "--count",
+        1000,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    if done.returncode != 0:
+        assert done.returncode == 2, done.stderr
+        assert re.search("ulimit|lower", done.stderr), done.stderr
+        assert "remember_max" not in done.stderr
+
+
         ("messages_out_max=0", "messages_out_max", "1"),
         ("body_size_max=5MiB", "body_size_max", "4"),
         ("timeout_ms=3KiB", "timeout_ms", "ms"),
