@@ -167,6 +167,13 @@ static int load_sequence(struct yaml_load *load, const yaml_event_t *event)
 
     if (load->place != YAML_VALUE && load->place != YAML_SECTION_VALUE)
         return fail_at(load, event->start_mark, "a list is not expected here; write name: value");
+    if (config_find(load->key) < 0) {
+        snprintf(what, sizeof(what),
+                 "%s is a section, not a list; its options follow on indented "
+                 "lines, as name: value",
+                 load->key);
+        return fail_at(load, event->start_mark, what);
+    }
     snprintf(what, sizeof(what), "option %s takes one value, not a list; write %s: %s", load->key,
              load->key, strcmp(load->key, "nameserver") == 0 ? "host:port;host:port" : "value");
     return fail_at(load, event->start_mark, what);

@@ -118,6 +118,11 @@ static void report_failure(struct salvo_nameservers *ns, const struct salvo_name
         salvo_report_error(ns->report, "control: nameserver", answer->result,
                            "%s cannot be reached: %s; check option nameserver and that it runs",
                            entry->name, answer->why);
+    else if (answer->header->code == SALVO_RESPONSE_REQUEST_CODE_NOT_SUPPORTED)
+        salvo_report_error(ns->report, "control: nameserver", answer->header->code,
+                           "%s knows no questions for routes (code %d): is this a broker's port? "
+                           "check option nameserver",
+                           entry->name, answer->header->code);
     else
         salvo_report_error(ns->report, "control: nameserver", answer->header->code,
                            "%s answered code %d: %.*s", entry->name, answer->header->code,

@@ -60,10 +60,11 @@ static int plan_lane(const struct salvo_config *config, struct salvo_plan *plan,
     if (config->chunks_max < needed) {
         snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
                  "chunks_max is %" PRIu32 ", but frames of up to %" PRIu32 " bytes need %" PRIu64
-                 " chunks of %" PRIu64
-                 " bytes (a reserve for one retry and two frames): raise chunks_max, or lower "
-                 "body_size_max",
-                 config->chunks_max, lane->frame_size_max, needed, config->chunk_bytes);
+                 " chunks of %" PRIu64 " bytes (a reserve of %" PRIu32
+                 " for retries and two frames): raise chunks_max, or lower %sbody_size_max",
+                 config->chunks_max, lane->frame_size_max, needed, config->chunk_bytes,
+                 lane->chunks_reserve,
+                 config->retry_chunks > frame_chunks + 1 ? "retry_chunks or " : "");
         return salvo_raise(-EINVAL);
     }
     if (config->retry_chunks >= config->chunks_max / 2) {

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import libsalvo
-from fakes import FakeBroker, FakeNameserver, Server, frame, never_reads
+from fakes import FakeBroker, FakeNameserver, Server, frame, never_reads, read_frame
 from libsalvo import Sender
 from mocks import Mock, clean_environment
 from rocketmq.cluster import wait_until
@@ -113,6 +113,24 @@ def test_what_is_no_nameserver_is_one_clear_error(salvo_bin, kind):
     assert "2 read, 0 acknowledged, 2 failed" in done.stderr
     assert server.address in done.stderr or "nameserver" in done.stderr
     assert 2 <= len(done.stderr.splitlines()) <= 12, done.stderr
+
+
+def not_supported(connection):
+    """As a broker answers a question for a route."""
+    while True:
+        code, opaque = read_frame(connection)
+        text = f"request type {code} not supported"
+        connection.sendall(frame(3, opaque, remark=text))
+
+
+def test_a_brokers_port_is_no_nameserver(salvo_bin):
+    with Server(not_supported) as broker:
+        done = run(
+            salvo_bin, "load", "--nameserver", broker.address, "--count", 1, "-D", "timeout_ms=1s"
+        )
+    assert done.returncode == 2
+    assert f"{broker.address} knows no questions for routes" in done.stderr
+    assert "is this a broker's port? check option nameserver" in done.stderr
 
 
 @pytest.mark.parametrize("kind", NOT_NAMESERVERS)
@@ -477,6 +495,7 @@ def test_with_little_memory_each_error_names_a_limit_or_an_option(salvo_bin, kib
         "--count",
         1000,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        ("retry_chunks=512", "retry_chunks", "lower retry_chunks"),
     )
     if done.returncode != 0:
         assert done.returncode == 2, done.stderr

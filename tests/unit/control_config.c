@@ -167,6 +167,7 @@ static void a_bad_file_is_refused_with_line_and_column(void **state)
         {"nameserver: [a:1, b:2]\n", {":1:13: ", "not a list", "host:port;host:port"}},
         {"group:\n  name: x\n", {"group takes one value, not a mapping", NULL, NULL}},
         {"group:\n", {":1:1: ", "group has no value", "take the line out"}},
+        {"send: [1, 2]\n", {"send is a section, not a list", NULL, NULL}},
         {"cluster: 5\n", {"cluster is a section", NULL, NULL}},
         {"- a\n- b\n", {":1:1: ", "list is not expected", NULL}},
         {"just text\n", {":1:1: ", "not a configuration", NULL}},
