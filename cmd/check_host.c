@@ -129,7 +129,7 @@ bool cmd_check_host(FILE *to)
     host_cores(to);
     uring = host_uring(to);
     host_memory(to);
-    host_limit(to, "lockable memory", RLIMIT_MEMLOCK, 1048576.0, " MiB", 64.0 * 1048576.0,
+    host_limit(to, "lockable memory", RLIMIT_MEMLOCK, 1024.0, " KiB", 64.0 * 1048576.0,
                "io_uring registers no buffers above it; raise it with ulimit -l or LimitMEMLOCK");
     host_limit(to, "open files", RLIMIT_NOFILE, 1, "", 1024,
                "raise it with ulimit -n or LimitNOFILE");

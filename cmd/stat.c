@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -109,10 +110,14 @@ static void stat_text_hists(const struct stat_run *run)
         const struct salvo_statfile_hist *entry = salvo_statfile_view_hist(&run->view, i);
         const struct salvo_hist *hist = &entry->hist;
 
+        size_t size = strlen(entry->label);
+
         if (hist->count == 0 && !run->values.all)
             continue;
-        printf("  %-28s %20" PRIu64 " times; us p50 %.1f, p99 %.1f, p99.9 %.1f, max %.1f\n",
-               entry->label, hist->count, (double)salvo_hist_quantile(hist, 0.5) / 1e3,
+        if (size > 4 && strcmp(entry->label + size - 4, ", ns") == 0)
+            size -= 4; /* the unit of the file, and of --json; here they are microseconds */
+        printf("  %-28.*s %20" PRIu64 " times; us p50 %.1f, p99 %.1f, p99.9 %.1f, max %.1f\n",
+               (int)size, entry->label, hist->count, (double)salvo_hist_quantile(hist, 0.5) / 1e3,
                (double)salvo_hist_quantile(hist, 0.99) / 1e3,
                (double)salvo_hist_quantile(hist, 0.999) / 1e3, (double)hist->max / 1e3);
     }

@@ -5,6 +5,7 @@ import os
 import pty
 import random
 import re
+import resource
 import signal
 import struct
 import subprocess
@@ -691,7 +692,9 @@ def test_stat_shows_a_running_salvo(salvo_bin, tmp_path):
 
         assert shown()["alive"] and shown()["pid"] == load.process.pid
         wait_until(lambda: shown()["counters"]["lane_messages_good"] > 100, "messages counted")
-        assert "lane_messages_good" in run(salvo_bin, "stat", path).stdout
+        text = run(salvo_bin, "stat", path).stdout
+        assert "lane_messages_good" in text
+        assert re.search(r"^  lane 0: sent to answered +\d+ times; us p50 ", text, re.M), text
     finally:
         load.stop()
 
@@ -782,6 +785,16 @@ FRAMES = [golden_bytes(f"{name}-5.3.3-{form}.hex") for form in ("binary", "json"
 def test_frame_begins_in_the_middle_of_a_connection(salvo_bin, tmp_path, cut):
     """What is left of a frame in front is passed over, all behind it is read."""
     path = tmp_path / "stream"
+def test_check_shows_little_lockable_memory(salvo_bin):
+    little = (65536, 65536)
+    done = run(
+        salvo_bin,
+        "check",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, little),
+    )
+    assert re.search(r"lockable memory +64 KiB;", done.stdout), done.stdout
+
+
     for first in (frame for frame in FRAMES if len(frame) > cut):
         path.write_bytes(first[cut:] + b"".join(FRAMES))
         done = run(salvo_bin, "frame", path)
