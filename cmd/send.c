@@ -125,6 +125,13 @@ static int send_poll(struct send_run *run)
     return count;
 }
 
+/* The exit code for a value that is refused; of a long one its beginning is enough. */
+static int send_refuse(const char *option, const char *value, const char *why)
+{
+    return cmd_fail("send", CMD_EXIT_INVALID, "--%s %.80s%s: %s", option, value,
+                    strlen(value) > 80 ? "..." : "", why);
+}
+
 /* Key, tag and properties on a message. 0; else the exit code, with the option named. */
 static int send_decorate(struct send_run *run, salvo_msg *m)
 {
@@ -132,9 +139,9 @@ static int send_decorate(struct send_run *run, salvo_msg *m)
     char name[SEND_PROPERTY_NAME_MAX + 1];
 
     if (run->keys[0] != '\0' && salvo_set_keys(m, run->keys))
-        return cmd_fail("send", CMD_EXIT_INVALID, "--key %s: %s", run->keys, salvo_msg_error(m));
+        return send_refuse("key", run->keys, salvo_msg_error(m));
     if (values->tag != NULL && salvo_set_tags(m, values->tag))
-        return cmd_fail("send", CMD_EXIT_INVALID, "--tag %s: %s", values->tag, salvo_msg_error(m));
+        return send_refuse("tag", values->tag, salvo_msg_error(m));
     for (unsigned i = 0; i < values->properties.count; i++) {
         const char *item = values->properties.items[i];
         const char *equals = strchr(item, '=');
@@ -142,8 +149,7 @@ static int send_decorate(struct send_run *run, salvo_msg *m)
 
         snprintf(name, sizeof(name), "%.*s", size, item);
         if (salvo_set_property(m, name, equals + 1))
-            return cmd_fail("send", CMD_EXIT_INVALID, "--property %s: %s", item,
-                            salvo_msg_error(m));
+            return send_refuse("property", item, salvo_msg_error(m));
     }
     return 0;
 }
@@ -192,8 +198,7 @@ static int send_check_value(const char *option, const char *value)
     int refusal = salvo_property_value_check(value, strlen(value));
 
     if (refusal)
-        return cmd_fail("send", CMD_EXIT_INVALID, "--%s %s: %s", option, value,
-                        salvo_refusal_text(refusal));
+        return send_refuse(option, value, salvo_refusal_text(refusal));
     return 0;
 }
 
@@ -203,12 +208,23 @@ static int send_check_property(const char *item)
     int refusal;
 
     if (equals == NULL || equals == item || equals - item > SEND_PROPERTY_NAME_MAX)
-        return cmd_fail("send", CMD_EXIT_INVALID,
-                        "--property %s: it takes NAME=VALUE, such as --property color=red", item);
+        return send_refuse("property", item, "it takes NAME=VALUE, such as --property color=red");
     refusal = salvo_property_check(item, (size_t)(equals - item), equals + 1, strlen(equals + 1));
     if (refusal)
-        return cmd_fail("send", CMD_EXIT_INVALID, "--property %s: %s", item,
-                        salvo_refusal_text(refusal));
+        return send_refuse("property", item, salvo_refusal_text(refusal));
+    return 0;
+}
+
+/* A message has one property of a name. The items up to `index` have their '='. */
+static int send_check_property_again(const struct cmd_list *properties, unsigned index)
+{
+    const char *item = properties->items[index];
+    size_t size = (size_t)(strchr(item, '=') - item) + 1; /* with it */
+
+    for (unsigned i = 0; i < index; i++)
+        if (strncmp(properties->items[i], item, size) == 0)
+            return send_refuse("property", item,
+                               "this name was given before; a property has one value");
     return 0;
 }
 
@@ -221,8 +237,11 @@ static int send_check(const struct send_values *values)
         r = send_check_value("key", values->keys.items[i]);
     if (r == 0 && values->tag != NULL)
         r = send_check_value("tag", values->tag);
-    for (unsigned i = 0; i < values->properties.count && r == 0; i++)
+    for (unsigned i = 0; i < values->properties.count && r == 0; i++) {
         r = send_check_property(values->properties.items[i]);
+        if (r == 0)
+            r = send_check_property_again(&values->properties, i);
+    }
     return r;
 }
 
@@ -251,6 +270,23 @@ static int send_read(struct send_run *run, struct lines *lines)
             "send", lines->number == 0 ? CMD_EXIT_INVALID : CMD_EXIT_FAILED, "reading %s: %s",
             run->values.file != NULL ? run->values.file : "standard input", strerror(-r));
     return 0;
+}
+
+/* Says what Ctrl-C left. A line that has no end yet may be half of one: it is not sent. */
+static void send_stopped(const struct lines *lines)
+{
+    size_t left = lines->end - lines->start;
+
+    if (left > 0)
+        cmd_fail(
+            "send", 0,
+            "stopped behind line %llu; %zu bytes read behind it%s, and what follows them, were "
+            "not sent",
+            (unsigned long long)lines->number, left,
+            memchr(lines->buffer + lines->start, '\n', left) == NULL ? ", an unfinished line" : "");
+    else
+        cmd_fail("send", 0, "stopped behind line %llu; what follows was not read",
+                 (unsigned long long)lines->number);
 }
 
 /* Every line of the input. 0 or the exit code. */
@@ -283,6 +319,8 @@ static int send_lines(struct send_run *run)
             break;
         }
     }
+    if (cmd_stop != 0 && !(lines.ended && lines.start == lines.end))
+        send_stopped(&lines);
     lines_deinit(&lines);
     return r;
 }

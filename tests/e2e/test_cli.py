@@ -173,6 +173,7 @@ MISTAKES = [
     ("send --topic T --nameserver 127.0.0.1:1 /nowhere", "/nowhere", "No such file"),
     ("send --topic T --nameserver 127.0.0.1:1 --property x", "--property x", "NAME=VALUE"),
     ("send --topic T --nameserver 127.0.0.1:1 --property KEYS=x", "--property KEYS=x", ""),
+    ("send --topic T --nameserver a:1 --property x=y --property x=z", "x=z", "before"),
     ("send --topic T --nameserver nonsense", "nameserver", "port"),
     ("mock --brokers 99", "--brokers 99", "1 to 32"),
     ("mock --topic T:x", "--topic", "T:"),
@@ -628,6 +629,40 @@ def test_send_a_file_with_key_tag_and_properties(salvo_bin, tmp_path, mock):
         "T",
         "--nameserver",
         mock.address,
+def test_send_echoes_no_long_value(salvo_bin):
+    done = run(salvo_bin, "send", "--topic", "T", "--nameserver", "a:1",
+               "--property", "x=" + 33000 * "y")
+    assert done.returncode == 2 and "--property x=yyy" in done.stderr
+    assert len(done.stderr) < 300
+
+
+@pytest.mark.parametrize(
+    "rest, said",
+    [
+        ("half a line", "behind line 1; 11 bytes read behind it, an unfinished line,"),
+        ("", "behind line 1; what follows was not read"),
+    ],
+)
+def test_send_says_what_a_signal_left(salvo_bin, mock, rest, said):
+    process = subprocess.Popen(
+        [str(salvo_bin), "send", "--topic", "Stopped", "--nameserver", mock.address, "--verbose"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    process.stdin.write("whole\n" + rest)
+    process.stdin.flush()
+    process.stdout.readline()  # the first has its result: what came with it was read
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    err = process.stderr.read()
+    process.stdin.close()
+    assert process.returncode == 0, err
+    assert said in err and "1 read, 1 acknowledged, 0 failed" in err
+
+
         "--key",
         "k1",
         "--key",
