@@ -1,6 +1,7 @@
 /* salvo mock: the mock cluster, for any RocketMQ client. */
 #include "mock/mock.h"
 #include "base/assert.h"
+#include "base/cpu.h"
 #include "cmd/cmd.h"
 #include "cmd/input.h"
 #include "cmd/options.h"
@@ -8,6 +9,7 @@
 
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define MOCK_SCRIPT_SIZE_MAX SALVO_MIB(1)
 #define MOCK_STATS_TEXT_MAX  4096
@@ -67,6 +69,22 @@ static const struct cmd_usage mock_usage = {
              "  salvo mock --port 9876 --topic Orders:8\n",
 };
 
+/* The mock's thread takes its CPU for a wish, a user does not. 0 or the exit code. */
+static int mock_check_cpu(int cpu)
+{
+    int allowed[1024];
+    unsigned count = salvo_cpu_allowed(allowed, SALVO_ARRAY_LENGTH(allowed));
+
+    if (cpu < 0)
+        return 0;
+    for (unsigned i = 0; i < SALVO_MIN(count, SALVO_ARRAY_LENGTH(allowed)); i++)
+        if (allowed[i] == cpu)
+            return 0;
+    return cmd_fail(
+        "mock", CMD_EXIT_INVALID,
+        "--cpu %d: this process may not use that CPU; `taskset -cp $$` shows which it may", cpu);
+}
+
 static int mock_conf_fill(struct salvo_mock_conf *conf, const struct mock_values *values)
 {
     char error[512];
@@ -97,9 +115,14 @@ static int mock_conf_fill(struct salvo_mock_conf *conf, const struct mock_values
 
         if (salvo_mock_topic_parse(text, &conf->topics[i], error, sizeof(error)))
             return cmd_fail("mock", CMD_EXIT_INVALID, "--topic %s: %s", text, error);
+        for (unsigned k = 0; k < i; k++)
+            if (strcmp(conf->topics[k].name, conf->topics[i].name) == 0)
+                return cmd_fail("mock", CMD_EXIT_INVALID,
+                                "--topic %s: given before as %s; take one of them out", text,
+                                values->topics.items[k]);
         conf->topics_count++;
     }
-    return 0;
+    return mock_check_cpu(conf->cpu);
 }
 static_assert(CMD_LIST_MAX <= SALVO_MOCK_TOPICS_MAX, "every --topic has its place");
 

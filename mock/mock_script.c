@@ -128,14 +128,27 @@ static bool script_time_follows(const struct script *s)
     return s->at < s->count && s->words[s->at][0] >= '0' && s->words[s->at][0] <= '9';
 }
 
+/* "ns0", or "ns0 to ns2" when there are three. */
+static const char *script_range(const char *name, uint32_t count, char ret_text[24])
+{
+    if (count == 1)
+        snprintf(ret_text, 24, "%s0", name);
+    else
+        snprintf(ret_text, 24, "%s0 to %s%u", name, name, count - 1);
+    return ret_text;
+}
+
 static int script_host(struct script *s, struct salvo_mock_fault *fault)
 {
     const char *word = script_next(s);
 
-    if (mock_host_find(s->mock, word, &fault->host))
-        return script_fail(s, "no host \"%s\"; use *, ns0 to ns%u, b0 to b%u or a broker's name",
-                           word, s->mock->conf.nameservers - 1, s->mock->conf.brokers - 1);
-    return 0;
+    char ns[24], b[24];
+
+    if (mock_host_find(s->mock, word, &fault->host) == 0)
+        return 0;
+    return script_fail(s, "no host \"%s\"; use *, %s, %s or a broker's name", word,
+                       script_range("ns", s->mock->conf.nameservers, ns),
+                       script_range("b", s->mock->conf.brokers, b));
 }
 
 static int script_request(struct script *s, struct salvo_mock_fault *fault)

@@ -177,6 +177,8 @@ MISTAKES = [
     ("send --topic T --nameserver nonsense", "nameserver", "port"),
     ("mock --brokers 99", "--brokers 99", "1 to 32"),
     ("mock --topic T:x", "--topic", "T:"),
+    ("mock --topic T:1 --topic T:2", "--topic T:2", "before as T:1"),
+    ("mock --cpu 9999", "--cpu 9999", "taskset"),
     ("mock --script /nowhere", "/nowhere", "No such file"),
     ("mock --like 3.2.6", "--like 3.2.6", "5.3.3"),
     ("mock --port 99999", "--port 99999", "65535"),
@@ -591,6 +593,14 @@ def test_send_could_not_start_without_its_input(salvo_bin, tmp_path):
 # --- mock, send, stat, check, frame --------------------------------------------------------------
 
 
+def test_a_script_for_a_host_that_is_not_there_names_those_that_are(salvo_bin):
+    for brokers, hosts in ((1, "use *, ns0, b0 or a"), (3, "use *, ns0, b0 to b2 or a")):
+        done = run(
+            salvo_bin, "mock", "--brokers", brokers, "--script", "-", input="b7 send drop\n"
+        )
+        assert done.returncode == 2 and hosts in done.stderr
+
+
 def test_mock_takes_load_from_another_process(salvo_bin, tmp_path, mock):
     report = report_of(salvo_bin, tmp_path, "--nameserver", mock.address, "--count", "3000")
     assert report["acked"] == 3000 and report["settings"]["embedded_mock"] is False
@@ -619,16 +629,6 @@ def test_send_lines_from_standard_input(salvo_bin, mock):
     assert "20001" in mock.stop().replace(",", "")
 
 
-def test_send_a_file_with_key_tag_and_properties(salvo_bin, tmp_path, mock):
-    path = tmp_path / "lines"
-    path.write_text("a\nb\n")
-    done = run(
-        salvo_bin,
-        "send",
-        "--topic",
-        "T",
-        "--nameserver",
-        mock.address,
 def test_send_echoes_no_long_value(salvo_bin):
     done = run(salvo_bin, "send", "--topic", "T", "--nameserver", "a:1",
                "--property", "x=" + 33000 * "y")
@@ -663,6 +663,16 @@ def test_send_says_what_a_signal_left(salvo_bin, mock, rest, said):
     assert said in err and "1 read, 1 acknowledged, 0 failed" in err
 
 
+def test_send_a_file_with_key_tag_and_properties(salvo_bin, tmp_path, mock):
+    path = tmp_path / "lines"
+    path.write_text("a\nb\n")
+    done = run(
+        salvo_bin,
+        "send",
+        "--topic",
+        "T",
+        "--nameserver",
+        mock.address,
         "--key",
         "k1",
         "--key",
@@ -775,6 +785,16 @@ def test_check_refuses_what_load_refuses_with_the_same_words(salvo_bin, option):
     assert load.stderr.splitlines()[-1] == "salvo load: " + said.rstrip()
 
 
+def test_check_shows_little_lockable_memory(salvo_bin):
+    little = (65536, 65536)
+    done = run(
+        salvo_bin,
+        "check",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, little),
+    )
+    assert re.search(r"lockable memory +64 KiB;", done.stdout), done.stdout
+
+
 def test_check_makes_no_stat_file(salvo_bin, tmp_path):
     done = run(salvo_bin, "check", "-D", f"stat_file={tmp_path / 'stat'}")
     assert done.returncode == 0, done.stderr
@@ -820,16 +840,6 @@ FRAMES = [golden_bytes(f"{name}-5.3.3-{form}.hex") for form in ("binary", "json"
 def test_frame_begins_in_the_middle_of_a_connection(salvo_bin, tmp_path, cut):
     """What is left of a frame in front is passed over, all behind it is read."""
     path = tmp_path / "stream"
-def test_check_shows_little_lockable_memory(salvo_bin):
-    little = (65536, 65536)
-    done = run(
-        salvo_bin,
-        "check",
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, little),
-    )
-    assert re.search(r"lockable memory +64 KiB;", done.stdout), done.stdout
-
-
     for first in (frame for frame in FRAMES if len(frame) > cut):
         path.write_bytes(first[cut:] + b"".join(FRAMES))
         done = run(salvo_bin, "frame", path)
