@@ -1,0 +1,66 @@
+"""The scripts in deploy/ where they stop early: help, mistakes, a tree that is not ours. Nothing is
+built or installed here."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+
+
+def run(*args, **options):
+    return subprocess.run(
+        [*map(str, args)], capture_output=True, text=True, timeout=300, **options
+    )
+
+
+@pytest.mark.parametrize("script", ["try-dpdk", "quickstart"])
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_is_the_head_of_the_script_and_nothing_runs(script, option):
+    done = run(DEPLOY / script, option)
+    assert done.returncode == 0 and done.stderr == ""
+    head = (DEPLOY / script).read_text().split("\nset -eu")[0].splitlines()[1:]
+    assert done.stdout.splitlines() == [line.removeprefix("#").removeprefix(" ") for line in head]
+
+
+@pytest.mark.parametrize(
+    "args, said",
+    [
+        (["--device"], "--device needs a value: af_packet, tap or af_xdp"),
+        (["--rocketmq"], "--rocketmq needs a value: 4.7.1, 4.9.7 or 5.3.3"),
+        (["--rocketmq", "5.3.3", "--device"], "--device needs a value"),
+        (["--device", "eth0"], "--device eth0: it may be"),
+        (["--rocketmq", "6"], "--rocketmq 6: it may be"),
+    ],
+)
+def test_a_mistake_of_try_dpdk_is_one_line(args, said):
+    done = run(DEPLOY / "try-dpdk", *args)
+    assert done.returncode == 2 and done.stdout == ""
+    assert said in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_preflight_may_lose_its_reader():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([DEPLOY / "preflight"], stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert done.stderr == ""
+
+
+def test_quickstart_in_a_tree_of_somebody_else():
+    """The build did not fail: it was not tried."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a tree of somebody else")
+    tree = Path("/tmp") / f"salvo-deploy-{os.getpid()}"
+    shutil.copytree(DEPLOY, tree / "deploy")
+    try:
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        done = run(*nobody, tree / "deploy/quickstart")
+    finally:
+        shutil.rmtree(tree)
+    assert done.returncode == 1
+    assert "build-logs/quickstart.log cannot be written" in done.stderr
+    assert "failed" not in done.stderr
