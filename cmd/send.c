@@ -72,6 +72,7 @@ struct send_run {
     uint64_t empty;
     uint64_t too_long;
     uint64_t not_sent; /* Ctrl-C came first */
+    char stopped[192]; /* what it left of the input; "": nothing */
 };
 
 /* "line 17", or the file with --whole. */
@@ -272,20 +273,22 @@ static int send_read(struct send_run *run, struct lines *lines)
     return 0;
 }
 
-/* Says what Ctrl-C left. A line that has no end yet may be half of one: it is not sent. */
-static void send_stopped(const struct lines *lines)
+/* Keeps for the report what Ctrl-C left. A line that has no end yet may be half of one: it is not
+ * sent. */
+static void send_stopped(struct send_run *run, const struct lines *lines)
 {
     size_t left = lines->end - lines->start;
+    bool half = left > 0 && memchr(lines->buffer + lines->start, '\n', left) == NULL;
 
     if (left > 0)
-        cmd_fail(
-            "send", 0,
+        snprintf(
+            run->stopped, sizeof(run->stopped),
             "stopped behind line %llu; %zu bytes read behind it%s, and what follows them, were "
             "not sent",
-            (unsigned long long)lines->number, left,
-            memchr(lines->buffer + lines->start, '\n', left) == NULL ? ", an unfinished line" : "");
+            (unsigned long long)lines->number, left, half ? ", an unfinished line" : "");
     else
-        cmd_fail("send", 0, "stopped behind line %llu; what follows was not read",
+        snprintf(run->stopped, sizeof(run->stopped),
+                 "stopped behind line %llu; what follows was not read",
                  (unsigned long long)lines->number);
 }
 
@@ -320,7 +323,7 @@ static int send_lines(struct send_run *run)
         }
     }
     if (cmd_stop != 0 && !(lines.ended && lines.start == lines.end))
-        send_stopped(&lines);
+        send_stopped(run, &lines);
     lines_deinit(&lines);
     return r;
 }
@@ -438,6 +441,8 @@ static int send_report(const struct send_run *run, int code)
 {
     uint64_t failed = run->failed + run->too_long + run->not_sent;
 
+    if (run->stopped[0] != '\0')
+        cmd_fail("send", 0, "%s", run->stopped);
     fprintf(stderr, "salvo send: %llu read, %llu acknowledged, %llu failed",
             (unsigned long long)run->read, (unsigned long long)run->acked,
             (unsigned long long)failed);
