@@ -75,19 +75,22 @@ def _detail(runs):
             f"{number(runs.median('cpu_rate'))}bit a CPU second")
 
 
+ROWS = ("raw frames", "salvo's TCP", "raw frames, dropped on the sender's core")
+
+
 def add_rows(report, name, raw, tcp, same_core):
     each, by_cpu = ratios(tcp, raw, "rate"), ratios(tcp, raw, "cpu_rate")
     beside = number(raw.median("rate")) + "bit/s"
     ratio = statistics.median(each)
-    report.add("bulk", f"{name}: raw frames", beside, detail=_detail(raw), figures=raw.all())
-    report.add("bulk", f"{name}: salvo's TCP", number(tcp.median("rate")) + "bit/s",
+    report.add("bulk", f"{name}: {ROWS[0]}", beside, detail=_detail(raw), figures=raw.all())
+    report.add("bulk", f"{name}: {ROWS[1]}", number(tcp.median("rate")) + "bit/s",
                f">= {RATIO_MIN} of it", ratio >= RATIO_MIN, beside=beside, ratio=ratio,
                detail=f"{min(each):.2f} to {max(each):.2f} in {len(each)} rounds; by CPU "
                f"{statistics.median(by_cpu):.2f}; {_detail(tcp)}; "
                f"{tcp.median('retransmitted'):.0f} segments sent again",
                figures=dict(tcp.all(), ratios=each, cpu_ratios=by_cpu))
     each = ratios(tcp, same_core, "rate")
-    report.add("bulk", f"{name}: raw frames, dropped on the sender's core",
+    report.add("bulk", f"{name}: {ROWS[2]}",
                number(same_core.median("rate")) + "bit/s",
                detail="salvo's TCP, received on the other, is "
                f"{statistics.median(each):.2f} of it; {_detail(same_core)}",
@@ -104,6 +107,7 @@ def run(plan, report):
         for name, case in CASES.items():
             figures = _case(plan, pair, case)
             if figures is None:
-                report.add("bulk", f"{name}: salvo's TCP", "not run", detail=rig.WHY_NOT)
+                for row in ROWS:
+                    report.add("bulk", f"{name}: {row}", "not run", detail=rig.WHY_NOT)
             else:
                 add_rows(report, name, *figures)

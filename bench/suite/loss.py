@@ -95,7 +95,8 @@ def run(plan, report):
         _make(pair)
         if not rig.can_run(plan, pair, DEVICE, 1500):
             for row in CASES:
-                report.add("loss", f"{row}: salvo CUBIC", "not run", detail=rig.WHY_NOT)
+                for name in SENDERS:
+                    report.add("loss", f"{row}: {name} CUBIC", "not run", detail=rig.WHY_NOT)
             return
         with rig.sink(plan, pair.server, plan.loss_seconds) as sink:
             for index in range(plan.alone_repeats):

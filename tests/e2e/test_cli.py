@@ -546,7 +546,7 @@ def test_a_run_that_cannot_start_leaves_the_last_report(salvo_bin, tmp_path):
     assert json.loads(before)["acked"] == 100
 
     done = run(salvo_bin, "load", "--nameserver", "127.0.0.1:1", "--count", "100",
-               "-D", "api_timeout_ms=200ms", "--json", report)
+               "-D", "api_timeout_ms=200ms", "-D", "timeout_ms=1s", "--json", report)
     assert done.returncode == 2 and report.read_text() == before
     assert f"--json {report} still holds an earlier report" in done.stderr
 
