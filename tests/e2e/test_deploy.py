@@ -53,7 +53,7 @@ def test_preflight_may_lose_its_reader():
 def test_quickstart_in_a_tree_of_somebody_else():
     """The build did not fail: it was not tried."""
     if os.geteuid() != 0:
-        pytest.skip("only root can make a tree of somebody else")
+        pytest.fail("a tree of somebody else needs root", pytrace=False)
     tree = Path("/tmp") / f"salvo-deploy-{os.getpid()}"
     shutil.copytree(DEPLOY, tree / "deploy")
     try:
