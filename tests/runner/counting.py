@@ -96,13 +96,16 @@ def meson(testlog_json):
 
 
 def pytest(junit_xml):
-    """From pytest's --junitxml."""
+    """From pytest's --junitxml. What failed says how: the last lines of a run may be all that is
+    kept of it."""
     counts = Counts()
     for case in xml.etree.ElementTree.fromstring(junit_xml).iter("testcase"):
         label = f"{case.get('classname')}: {case.get('name')}"
-        skipped, kinds = case.find("skipped"), {child.tag for child in case}
-        if kinds & {"failure", "error"}:
-            counts.failures.append(label)
+        skipped = case.find("skipped")
+        broken = next((child for child in case if child.tag in ("failure", "error")), None)
+        if broken is not None:
+            why = (broken.get("message") or "no reason given").splitlines()[0]
+            counts.failures.append(f"{label}: {why[:300]}")
         elif skipped is not None:
             counts.skips.append(f"{label}: {skipped.get('message')}")
         else:

@@ -70,11 +70,12 @@ def test_a_failed_meson_test_whose_cases_all_passed_is_a_failure():
 def test_pytest_reports():
     counts = counting.pytest(
         '<testsuites><testsuite><testcase classname="m" name="a"/>'
-        '<testcase classname="m" name="b"><failure message="x"/></testcase>'
-        '<testcase classname="m" name="c"><error message="x"/></testcase>'
+        '<testcase classname="m" name="b"><failure message="at 3&#10;1 == 2"/></testcase>'
+        '<testcase classname="m" name="c"><error/></testcase>'
         '<testcase classname="m" name="d"><skipped message="why"/></testcase>'
         "</testsuite></testsuites>")
     assert (str(counts), counts.skips) == ("1 passed, 2 failed, 1 skipped", ["m: d: why"])
+    assert counts.failures == ["m: b: at 3", "m: c: no reason given"]
 
 
 @pytest.mark.parametrize("text,code,expected", [
