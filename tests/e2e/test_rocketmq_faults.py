@@ -188,6 +188,14 @@ def acked_by(s, broker, since_ns=0, until_ns=1 << 62):
     )
 
 
+def used_again(run, broker):
+    """Each sender goes on until the broker acknowledges again: but for those who stay away from it
+    for 10 minutes, because a request was in flight when it failed."""
+    back_ns = time.monotonic_ns()
+    away = [s for name, _, s in run.all() if name == "fault-latency-old-table"]
+    run.until(lambda s: s in away or acked_by(s, broker.name, back_ns) >= 5, "it is used again")
+
+
 def assert_results_are_true(cluster, run, good=lambda name: True):
     """One result each, and what it says of the store is so. Returns what was read, by topic."""
     yes = sum(r["stored"] == libsalvo.STORED_YES for s in run.senders for r in s.done)
@@ -262,9 +270,8 @@ def test_a_broker_killed_and_restarted_under_load(cluster):
         finally:
             if not broker.running:
                 broker.restart()
-        back_ns = time.monotonic_ns()
         run.until(lambda s: s.queues() == run.queues, "the route with it")
-        run.until(lambda s: acked_by(s, "broker-a", back_ns) >= 5, "it is used again")
+        used_again(run, broker)
         run.during(0.5)
         run.finish()
         found = assert_results_are_true(cluster, run, good=lambda name: "hasty" not in name)
@@ -288,12 +295,6 @@ def slowed_by_a_stop(run, broker, window_s=4):
         if before == 0 or after < 0.9 * before:
             slowed[name] = (before, after)
     return slowed
-
-
-def used_again(run, broker):
-    back_ns = time.monotonic_ns()
-    away = [s for name, _, s in run.all() if name == "fault-latency-old-table"]  # for 10 minutes
-    run.until(lambda s: s in away or acked_by(s, broker.name, back_ns) >= 5, "it is used again")
 
 
 def test_a_broker_that_stops_does_not_slow_the_other(cluster):
@@ -351,8 +352,7 @@ def test_a_broker_shut_down_in_order_loses_nothing(cluster):
         finally:
             if not broker.running:
                 broker.restart()
-        back_ns = time.monotonic_ns()
-        run.until(lambda s: acked_by(s, "broker-b", back_ns) >= 5, "it is used again")
+        used_again(run, broker)
         told = {name: s.counter("lane_go_aways") for name, _, s in run.all()}
         if cluster.version == "5.3.3":
             assert told["479"] > 0 and told["401"] == 0, told
