@@ -20,6 +20,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/tcp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,7 +62,32 @@ static struct salvo_endpoint endpoint_read(const char *text)
 
 /* --- the kernel's ends ------------------------------------------------------------------------ */
 
-/* What one connection brings between the end of its warm-up and `seconds` later. */
+/* Time of this CPU, in ticks: all of it, and what of it was idle. */
+static void cpu_ticks(uint64_t *ret_all, uint64_t *ret_idle)
+{
+    static const char *const path = "/proc/stat";
+    char line[256], name[16];
+    int name_size = snprintf(name, sizeof(name), "cpu%d ", sched_getcpu());
+    FILE *file = fopen(path, "r");
+
+    *ret_all = *ret_idle = 0;
+    if (file == NULL)
+        fail(path);
+    while (fgets(line, sizeof(line), file) != NULL) {
+        char *at = line + name_size;
+        if (strncmp(line, name, (size_t)name_size) != 0)
+            continue;
+        for (int column = 0; column < 8; column++) { /* user to steal: guests are in user */
+            uint64_t ticks = strtoull(at, &at, 10);
+            *ret_all += ticks;
+            *ret_idle += column == 3 || column == 4 ? ticks : 0; /* idle, iowait */
+        }
+    }
+    fclose(file);
+}
+
+/* What one connection brings between the end of its warm-up and `seconds` later, and how busy that
+ * kept this CPU. */
 static void sink_one(int fd, double seconds, double warmup)
 {
     static uint8_t nowhere[SALVO_KIB(256)];
@@ -70,7 +96,7 @@ static void sink_one(int fd, double seconds, double warmup)
     int64_t began_ns = now_ns() + (int64_t)(warmup * 1e9);
     int64_t end_ns = began_ns + (int64_t)(seconds * 1e9);
     int64_t at_ns, first_ns = 0;
-    uint64_t bytes = 0;
+    uint64_t all = 0, idle = 0, all_before = 0, idle_before = 0, bytes = 0;
     ssize_t size;
 
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
@@ -78,14 +104,20 @@ static void sink_one(int fd, double seconds, double warmup)
     do {
         size = recv(fd, nowhere, sizeof(nowhere), MSG_TRUNC);
         at_ns = now_ns();
-        if (first_ns != 0 && size > 0)
+        if (first_ns != 0 && size > 0) {
             bytes += (uint64_t)size;
-        else if (first_ns == 0 && at_ns >= began_ns)
+        } else if (first_ns == 0 && at_ns >= began_ns) {
+            cpu_ticks(&all_before, &idle_before);
             first_ns = at_ns;
+        }
     } while (at_ns < end_ns && (size > 0 || (size < 0 && errno == EAGAIN)));
+    cpu_ticks(&all, &idle);
     close(fd);
-    printf("{\"bytes\": %llu, \"seconds\": %.6f, \"whole\": %s}\n", (unsigned long long)bytes,
-           (double)(at_ns - first_ns) / 1e9, at_ns >= end_ns ? "true" : "false");
+    all -= all_before;
+    idle -= idle_before;
+    printf("{\"bytes\": %llu, \"seconds\": %.6f, \"whole\": %s, \"busy\": %.2f}\n",
+           (unsigned long long)bytes, (double)(at_ns - first_ns) / 1e9,
+           at_ns >= end_ns ? "true" : "false", all != 0 ? (double)(all - idle) / (double)all : 0.0);
     fflush(stdout);
 }
 

@@ -4,7 +4,7 @@ device: what the TCP costs.
 A raw frame is as long as a full segment, its payload is copied as a segment's is, and the kernel
 drops it unread. Rates are of payload in both. The kernel's end does its work on core 1 (RPS), as
 another host would; what raw frames reach when they are dropped on the sender's core, without a word
-between cores, is shown beside.
+between cores, and what Linux's own TCP reaches over the same veth pair, is shown beside.
 """
 
 import statistics
@@ -36,17 +36,24 @@ def _raw(plan, pair, case):
 
 def _tcp(plan, pair, case, sink):
     device, mtu = case
-    rate, said = sink.connection(plan, "net", f"{rig.SINK}:{rig.PORT}", rig.OURS, device, mtu,
-                                 namespace=pair.client)
+    rate, said, busy = sink.connection(plan, "net", f"{rig.SINK}:{rig.PORT}", rig.OURS, device,
+                                       mtu, namespace=pair.client)
     # The CPU is of the whole connection, and so are the segments.
     return {"rate": rate, "share": said["cpu_seconds"] / (plan.alone_seconds + plan.warmup),
             "cpu_rate": said["segments_out"] * (mtu - rig.HEADERS) * 8 / said["cpu_seconds"],
-            "retransmitted": said["retransmitted"]}
+            "retransmitted": said["retransmitted"], "sink_share": busy}
+
+
+def _linux(plan, pair, sink):
+    rate, said, busy = rig.linux(plan, pair, sink)
+    return {"rate": rate, "share": said["cpu_seconds"] / (plan.alone_seconds + plan.warmup),
+            "sink_share": busy}
 
 
 def _case(plan, pair, case):
-    """Runs of raw frames, TCP, and raw frames dropped on the sender's core; None: not here."""
-    raw, tcp, same_core = Runs(), Runs(), Runs()
+    """Runs of raw frames, TCP, raw frames dropped on the sender's core, and Linux's TCP; None: not
+    here."""
+    raw, tcp, same_core, linux = Runs(), Runs(), Runs(), Runs()
     rig.link((pair.client, rig.DEVICE), (pair.server, PEER), case[1])
     try:
         rig.inside(pair.client, "ip", "link", "set", rig.DEVICE, "arp", "off")
@@ -62,11 +69,12 @@ def _case(plan, pair, case):
                 else:
                     raw.add(**_raw(plan, pair, case))
                     tcp.add(**_tcp(plan, pair, case, sink))
+                linux.add(**_linux(plan, pair, sink))
                 _steer(pair, 0)
                 same_core.add(**_raw(plan, pair, case))
     finally:
         rig.unlink(pair.client, rig.DEVICE)
-    return raw, tcp, same_core
+    return raw, tcp, same_core, linux
 
 
 def _detail(runs):
@@ -75,10 +83,14 @@ def _detail(runs):
             f"{number(runs.median('cpu_rate'))}bit a CPU second")
 
 
-ROWS = ("raw frames", "salvo's TCP", "raw frames, dropped on the sender's core")
+def _sink(runs):
+    return f"the kernel's end had {runs.median('sink_share'):.0%} of its core"
 
 
-def add_rows(report, name, raw, tcp, same_core):
+ROWS = ("raw frames", "salvo's TCP", "raw frames, dropped on the sender's core", "Linux's TCP")
+
+
+def add_rows(report, name, raw, tcp, same_core, linux):
     each, by_cpu = ratios(tcp, raw, "rate"), ratios(tcp, raw, "cpu_rate")
     beside = number(raw.median("rate")) + "bit/s"
     ratio = statistics.median(each)
@@ -86,7 +98,7 @@ def add_rows(report, name, raw, tcp, same_core):
     report.add("bulk", f"{name}: {ROWS[1]}", number(tcp.median("rate")) + "bit/s",
                f">= {RATIO_MIN} of it", ratio >= RATIO_MIN, beside=beside, ratio=ratio,
                detail=f"{min(each):.2f} to {max(each):.2f} in {len(each)} rounds; by CPU "
-               f"{statistics.median(by_cpu):.2f}; {_detail(tcp)}; "
+               f"{statistics.median(by_cpu):.2f}; {_detail(tcp)}; {_sink(tcp)}; "
                f"{tcp.median('retransmitted'):.0f} segments sent again",
                figures=dict(tcp.all(), ratios=each, cpu_ratios=by_cpu))
     each = ratios(tcp, same_core, "rate")
@@ -95,6 +107,11 @@ def add_rows(report, name, raw, tcp, same_core):
                detail="salvo's TCP, received on the other, is "
                f"{statistics.median(each):.2f} of it; {_detail(same_core)}",
                figures=same_core.all())
+    each = ratios(tcp, linux, "rate")
+    report.add("bulk", f"{name}: {ROWS[3]}", number(linux.median("rate")) + "bit/s",
+               detail=f"without a device of DPDK; salvo's is {statistics.median(each):.2f} of it; "
+               f"had {linux.median('share'):.0%} of its core; {_sink(linux)}",
+               figures=linux.all())
 
 
 def run(plan, report):

@@ -29,23 +29,12 @@ def _make(pair):
     rig.inside(pair.server, "ip", "addr", "add", rig.SINK + "/24", "dev", PEER)
 
 
-def _kernel(plan, pair, sink):
-    rig.inside(pair.client, "ip", "link", "set", rig.DEVICE, "arp", "on")
-    rig.inside(pair.client, "ip", "addr", "add", rig.KERNEL + "/24", "dev", rig.DEVICE)
-    try:
-        return sink.connection(plan, "kernel", f"{rig.SINK}:{rig.PORT}", "cubic",
-                               namespace=pair.client)
-    finally:
-        rig.inside(pair.client, "ip", "addr", "flush", "dev", rig.DEVICE)
-        rig.inside(pair.client, "ip", "link", "set", rig.DEVICE, "arp", "off")
-
-
 def _salvo(plan, pair, sink):
     return sink.connection(plan, "net", f"{rig.SINK}:{rig.PORT}", rig.OURS,
                            DEVICE, 1500, namespace=pair.client)
 
 
-SENDERS = {"Linux": _kernel, "salvo": _salvo}
+SENDERS = {"Linux": rig.linux, "salvo": _salvo}
 
 
 def _round(plan, pair, sink, runs, index):
@@ -54,7 +43,7 @@ def _round(plan, pair, sink, runs, index):
         for name in reversed(names) if index % 2 else names:
             with rig.ready([plan.build / "bench/micro/middlebox", *BOX, f"seed={SEED + 2 * index}",
                             f"loss={loss}", f"delay_us={DELAY_US}"], pair.server):
-                rate, said = SENDERS[name](plan, pair, sink)
+                rate, said, _ = SENDERS[name](plan, pair, sink)
             runs[row, name].add(rate=rate, again=said["retransmitted"],
                                 segments=said["segments_out"],
                                 timeouts=said.get("timeouts", 0), probes=said.get("tail_probes", 0))

@@ -71,10 +71,10 @@ class Sink:
         return got
 
     def connection(self, plan, *args, namespace):
-        """Bits/s of one connection, and what its sender says."""
+        """Bits/s of one connection, what its sender says, and how busy the sink's CPU was."""
         said = bulk(plan, *args, namespace=namespace)
         got = self.result()
-        return got["bytes"] * 8 / got["seconds"], said
+        return got["bytes"] * 8 / got["seconds"], said, got["busy"]
 
 
 @contextlib.contextmanager
@@ -92,3 +92,15 @@ def sink(plan, namespace, seconds):
     with ready([plan.build / "bench/micro/bulk", "sink", f"{SINK}:{PORT}", seconds, plan.warmup],
                namespace) as process:
         yield Sink(process)
+
+
+def linux(plan, pair, sink):
+    """A connection by Linux's CUBIC, over the same interface."""
+    inside(pair.client, "ip", "link", "set", DEVICE, "arp", "on")
+    inside(pair.client, "ip", "addr", "add", KERNEL + "/24", "dev", DEVICE)
+    try:
+        return sink.connection(plan, "kernel", f"{SINK}:{PORT}", "cubic",
+                               namespace=pair.client)
+    finally:
+        inside(pair.client, "ip", "addr", "flush", "dev", DEVICE)
+        inside(pair.client, "ip", "link", "set", DEVICE, "arp", "off")

@@ -57,9 +57,11 @@ ROWS = {
         "net_af_xdp, MTU 1500: raw frames",
         "net_af_xdp, MTU 1500: salvo's TCP",
         "net_af_xdp, MTU 1500: raw frames, dropped on the sender's core",
+        "net_af_xdp, MTU 1500: Linux's TCP",
         "net_af_packet, MTU 9000: raw frames",
         "net_af_packet, MTU 9000: salvo's TCP",
         "net_af_packet, MTU 9000: raw frames, dropped on the sender's core",
+        "net_af_packet, MTU 9000: Linux's TCP",
     ],
     "loss": [
         "no loss: Linux CUBIC",
@@ -266,20 +268,24 @@ def test_the_better_of_javas_unbatched_modes_is_judged(rows):
 def net_runs(*rates):
     runs = report.Runs()
     for rate in rates:
-        runs.add(rate=rate, cpu_rate=rate, share=1, retransmitted=0, again=1, segments=100,
-                 timeouts=0, probes=0)
+        runs.add(rate=rate, cpu_rate=rate, share=1, sink_share=0.97, retransmitted=0, again=1,
+                 segments=100, timeouts=0, probes=0)
     return runs
 
 
 def test_tcp_is_judged_beside_raw_frames_of_its_round(rows):
-    bulk.add_rows(rows, "slow", net_runs(8, 80), net_runs(10, 100), net_runs(20, 200))
-    bulk.add_rows(rows, "fast", net_runs(10, 100), net_runs(9, 95), net_runs(20, 200))
+    bulk.add_rows(rows, "slow", net_runs(8, 80), net_runs(10, 100), net_runs(20, 200),
+                  net_runs(20))
+    bulk.add_rows(rows, "fast", net_runs(10, 100), net_runs(9, 95), net_runs(20, 200),
+                  net_runs(20))
     found = by_name(rows)
     assert found["slow: salvo's TCP"]["ratio"] == pytest.approx(1.25)
     assert found["slow: salvo's TCP"]["verdict"] == "met"
     assert found["fast: salvo's TCP"]["ratio"] == pytest.approx(0.925)
     assert found["fast: raw frames"]["verdict"] == ""
     assert "is 0.46 of it" in found["fast: raw frames, dropped on the sender's core"]["detail"]
+    assert "kernel's end had 97% of its core" in found["fast: salvo's TCP"]["detail"]
+    assert "salvo's is 0.45 of it" in found["fast: Linux's TCP"]["detail"]
 
 
 def test_without_loss_nothing_is_judged(rows):
