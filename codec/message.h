@@ -57,6 +57,9 @@ int salvo_batch_item_read(struct salvo_reader *r, struct salvo_batch_item *ret_i
 
 /* Upper-case hex of | 4 or 16 ip | 2 pid | 4 mid | 4 ms since the month began | 2 counter | */
 
+/* The 12 bytes behind the IP; kept with the message, written as hex when it is encoded. */
+#define SALVO_ID_SIZE 12u
+
 struct salvo_id_source {
     /* fixed */
     uint8_t ip[16];
@@ -68,10 +71,10 @@ struct salvo_id_source {
     int64_t month_end_ms;
     int64_t last_ms;  /* never goes back */
     uint32_t counter; /* ids made in last_ms; the 65,537th moves last_ms on */
+    /* the first id of last_ms, and its text: the others differ from it in the counter alone */
+    uint8_t id[SALVO_ID_SIZE];
+    char text[2 * (16 + SALVO_ID_SIZE)];
 };
-
-/* The 12 bytes behind the IP; kept with the message, written as hex when it is encoded. */
-#define SALVO_ID_SIZE 12u
 
 void salvo_id_source_init(struct salvo_id_source *source, const void *ip, size_t ip_size,
                           uint16_t pid, uint32_t mid);
@@ -83,6 +86,9 @@ void salvo_id_make(struct salvo_id_source *source, int64_t now_ms, salvo_month_f
 /* 2 * (ip_size + 12) upper-case hex digits, no terminator. Returns the size. */
 size_t salvo_id_write(const uint8_t *ip, size_t ip_size, const uint8_t id[SALVO_ID_SIZE],
                       char *ret_text);
+
+/* The same for the id that was made last. */
+size_t salvo_id_write_made(const struct salvo_id_source *source, char *ret_text);
 
 /* --- validators ------------------------------------------------------------------------------ */
 

@@ -178,16 +178,18 @@ static void submitter_write_id(struct salvo_submitter *s, struct salvo_msg *m, i
     struct salvo_slot *slot = m->slot;
     uint8_t *p = *at;
 
-    if (!m->has_id) {
+    memcpy(p, name, sizeof(name) - 1);
+    p += sizeof(name) - 1;
+    if (SALVO_UNLIKELY(m->has_id)) {
+        p += salvo_id_write(s->conf.ip, s->conf.ip_size, slot->id, (char *)p);
+    } else {
         if (now_ns - s->wall_read_ns >= SALVO_NS_PER_MS) {
             s->wall_read_ns = now_ns;
             s->wall_ms = salvo_clock_wall_ms(s->conf.clock);
         }
         salvo_id_make(&s->ids, s->wall_ms, s->conf.month, slot->id);
+        p += salvo_id_write_made(&s->ids, (char *)p);
     }
-    memcpy(p, name, sizeof(name) - 1);
-    p += sizeof(name) - 1;
-    p += salvo_id_write(s->conf.ip, s->conf.ip_size, slot->id, (char *)p);
     *p++ = SALVO_PROPERTY_VALUE_END;
     *at = p;
 }

@@ -221,7 +221,7 @@ static void id_make_write(void *argument)
     uint8_t id[SALVO_ID_SIZE];
 
     salvo_id_make(&id_source, BORN, month, id);
-    salvo_id_write(id_source.ip, id_source.ip_size, id, text);
+    salvo_id_write_made(&id_source, text);
 }
 
 static void add_messages(void)

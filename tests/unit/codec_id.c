@@ -137,6 +137,46 @@ static void sources_do_not_make_each_others_ids(void **state)
         assert_true(compare(ids[i - 1], ids[i]) < 0);
 }
 
+/* Across milliseconds, used-up ones and months. */
+static void the_text_kept_is_that_of_the_id_made(void **state)
+{
+    static const uint8_t ip6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 0xff};
+    struct salvo_id_source sources[2];
+    uint8_t id[SALVO_ID_SIZE];
+    char made[SALVO_UNIQ_KEY_SIZE_MAX];
+    char text[SALVO_UNIQ_KEY_SIZE_MAX];
+
+    salvo_id_source_init(&sources[0], ip, sizeof(ip), 0xabcd, 7);
+    salvo_id_source_init(&sources[1], ip6, sizeof(ip6), 0xabcd, 7);
+    for (int i = 0; i < 400000; i++) {
+        struct salvo_id_source *source = &sources[i % 2];
+        int64_t ms = 601 * MONTH_MS - 1 + i / 300000;
+        size_t size;
+
+        salvo_id_make(source, ms, month, id);
+        size = salvo_id_write(source->ip, source->ip_size, id, text);
+        assert_int_equal(salvo_id_write_made(source, made), size);
+        assert_memory_equal(made, text, size);
+    }
+}
+
+/* The clock of a host whose battery is empty stands at the start of its epoch. */
+static void ids_are_made_at_time_0(void **state)
+{
+    struct salvo_id_source source;
+    uint8_t first[SALVO_ID_SIZE], second[SALVO_ID_SIZE];
+    char text[SALVO_UNIQ_KEY_SIZE_MAX];
+
+    salvo_id_source_init(&source, ip, sizeof(ip), 0x1092, 0x1234abcd);
+    salvo_id_make(&source, 0, month, first);
+    salvo_id_make(&source, 0, month, second);
+    assert_int_equal(salvo_load_be(first, 6), salvo_load_be(second, 6));
+    assert_int_equal(salvo_load_be(first, 6), 0x10921234abcd);
+    assert_int_equal(id_order(second), id_order(first) + 1);
+    assert_int_equal(salvo_id_write_made(&source, text), 32);
+    assert_memory_equal(text + 8, "10921234ABCD000000000001", 24);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +186,8 @@ int main(void)
         cmocka_unit_test(the_65537th_id_of_a_millisecond_belongs_to_the_next),
         cmocka_unit_test(the_month_is_asked_for_once_and_again_when_it_is_over),
         cmocka_unit_test(sources_do_not_make_each_others_ids),
+        cmocka_unit_test(the_text_kept_is_that_of_the_id_made),
+        cmocka_unit_test(ids_are_made_at_time_0),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
