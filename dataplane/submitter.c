@@ -133,7 +133,11 @@ int salvo_submitter_claim(struct salvo_submitter *s, uint32_t topic, size_t size
     slot->budget_ns = s->conf.timeout_ns;
     slot->shard_hash = 0;
     m->slot = slot;
-    m->properties = salvo_writer_over(salvo_slot_properties(slot), SALVO_PROPERTIES_SIZE_MAX);
+    /* Field by field: as a whole it is built elsewhere and copied by loads that wait for stores. */
+    m->properties.start = salvo_slot_properties(slot);
+    m->properties.at = m->properties.start;
+    m->properties.end = m->properties.start + SALVO_PROPERTIES_SIZE_MAX;
+    m->properties.failed = false;
     m->error = NULL;
     m->size_max = size_max;
     m->has_id = false;
