@@ -247,6 +247,9 @@ struct salvo_item *salvo_item_take(struct salvo_inflight *inflight, uint32_t *re
     item = &inflight->items[inflight->items_free];
     inflight->items_free = item->next;
     inflight->items_free_count--;
+    /* The free list leads all over the memory: the next one is there when it is wanted. */
+    if (item->next != SALVO_ITEM_NONE)
+        __builtin_prefetch(&inflight->items[item->next], 1);
     item->next = SALVO_ITEM_NONE;
     return item;
 }

@@ -157,9 +157,11 @@ enum lane_take salvo_lane_batch_slot(struct salvo_lane *lane, struct salvo_submi
         batch->full = true;
         batch = NULL;
     }
-    if ((flags & SALVO_REQUEST_ORDERED) && !salvo_lane_order_before(lane, queue, batch))
-        return LANE_SHORT;
-    batch = salvo_batch_find(&lane->batches, &key); /* others may have closed in front of it */
+    if (flags & SALVO_REQUEST_ORDERED) {
+        if (!salvo_lane_order_before(lane, queue, batch))
+            return LANE_SHORT;
+        batch = salvo_batch_find(&lane->batches, &key); /* others may have closed before it */
+    }
     if (batch == NULL || !salvo_batch_add(&lane->batches, batch, &item)) {
         if (batch != NULL && (flags & SALVO_REQUEST_ORDERED) &&
             !salvo_lane_order_before(lane, queue, NULL))

@@ -396,9 +396,11 @@ void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
     for (uint32_t i = items; i != SALVO_ITEM_NONE; n++) {
         struct salvo_item *item = &lane->inflight.items[i];
         struct salvo_submitter *s = lane_item_submitter(lane, item);
-        struct salvo_result_slot *result =
-            lane_result(lane, s, item->cookie, item->id, end->code, end->stored, now_ns);
+        struct salvo_result_slot *result;
 
+        if (item->next != SALVO_ITEM_NONE)
+            __builtin_prefetch(&lane->inflight.items[item->next]);
+        result = lane_result(lane, s, item->cookie, item->id, end->code, end->stored, now_ns);
         result->tries = request->tries;
         result->broker = request->broker_last;
         if (end->answer != NULL)
