@@ -45,8 +45,10 @@ struct frame_flow {
     /* frame_flow.c only */
     size_t room;
     uint8_t key[37];
+    uint32_t sequence_first; /* of the stream, if its SYN was seen */
     uint32_t sequence_next;
     bool sequence_known;
+    bool syn;
     unsigned pending_count;
     struct {
         const uint8_t *bytes;

@@ -22,15 +22,20 @@ static void flow_name(struct frame_flow *flow)
              target, salvo_load_be16(key + 35));
 }
 
+/* A SYN begins another connection of the same ports, but for one that was sent again. */
+static bool flow_has(const struct frame_flow *flow, const struct pcap_segment *segment)
+{
+    return memcmp(flow->key, segment->key, sizeof(flow->key)) == 0 &&
+           (!segment->syn || (flow->syn && flow->sequence_first == segment->sequence));
+}
+
 struct frame_flow *frame_flow_find(struct frame_pcap *pcap, const struct pcap_segment *segment)
 {
     struct frame_flow *flow;
 
-    for (unsigned i = pcap->flows_count; i-- > 0;) {
-        flow = pcap->flows[i];
-        if (memcmp(flow->key, segment->key, sizeof(flow->key)) == 0 && !segment->syn)
-            return flow;
-    }
+    for (unsigned i = pcap->flows_count; i-- > 0;)
+        if (flow_has(pcap->flows[i], segment))
+            return pcap->flows[i];
     if (pcap->flows_count == FRAME_FLOWS_MAX)
         return NULL;
     flow = calloc(1, sizeof(*flow));
@@ -125,10 +130,11 @@ int frame_flow_add(struct frame_flow *flow, const struct pcap_segment *segment)
 {
     int r = 0;
 
-    if (segment->syn || !flow->sequence_known) {
+    if (!flow->sequence_known) {
         flow->sequence_known = true;
+        flow->syn = segment->syn;
         flow->lost = !segment->syn;
-        flow->sequence_next = segment->sequence + (segment->syn ? 1 : 0);
+        flow->sequence_first = flow->sequence_next = segment->sequence;
     }
     if (segment->size == 0 || flow->passed_over)
         return 0;

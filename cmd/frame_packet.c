@@ -28,8 +28,8 @@ static bool packet_tcp(struct salvo_reader *r, uint32_t wire_left, struct pcap_s
         wire_left < header_size)
         return false;
     memcpy(segment->key + 33, p, 4);
-    segment->sequence = salvo_load_be32(p + 4);
     segment->syn = p[13] & 0x02;
+    segment->sequence = salvo_load_be32(p + 4) + segment->syn; /* a SYN has a number of its own */
     segment->bytes = r->at;
     segment->size = (uint32_t)SALVO_MIN(salvo_reader_left(r), (size_t)(wire_left - header_size));
     return true;

@@ -5,8 +5,8 @@
 
 /* One TCP segment, wherever it came from. */
 struct pcap_segment {
-    uint8_t key[37]; /* family, source address, target address, ports */
-    uint32_t sequence;
+    uint8_t key[37];   /* family, source address, target address, ports */
+    uint32_t sequence; /* of its first byte; a SYN may have some too */
     bool syn;
     const uint8_t *bytes;
     uint32_t size;

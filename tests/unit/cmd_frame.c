@@ -205,8 +205,9 @@ static void packet_ip(struct salvo_writer *w, bool v6, uint32_t size)
     }
 }
 
-/* Bytes from..to of the stream, whose first byte has the sequence number 4294967000: it wraps. */
-static void capture_segment(struct capture *c, uint32_t from, uint32_t to, uint32_t missing)
+/* Bytes from..to of the stream, whose first byte has the sequence number `first`. */
+static void capture_segment_of(struct capture *c, uint32_t first, bool syn, uint32_t from,
+                               uint32_t to, uint32_t missing)
 {
     uint8_t bytes[STREAM_SIZE + 128];
     struct salvo_writer w = salvo_writer_over(bytes, sizeof(bytes));
@@ -216,9 +217,9 @@ static void capture_segment(struct capture *c, uint32_t from, uint32_t to, uint3
     packet_ip(&w, c->v6, to - from);
     salvo_write_u16(&w, 40000);
     salvo_write_u16(&w, 10911);
-    salvo_write_u32(&w, 4294967000u + from);
+    salvo_write_u32(&w, first + from - syn);
     salvo_write_u32(&w, 0);
-    salvo_write_u32(&w, 0x50180000);
+    salvo_write_u32(&w, syn ? 0x50020000 : 0x50180000);
     salvo_write_u32(&w, 0);
     salvo_write_bytes(&w, stream + from, to - from - missing);
     size = (uint32_t)salvo_writer_size(&w);
@@ -242,9 +243,16 @@ static void capture_segment(struct capture *c, uint32_t from, uint32_t to, uint3
     }
 }
 
+/* The number wraps on the way. */
+static void capture_segment(struct capture *c, uint32_t from, uint32_t to, uint32_t missing)
+{
+    capture_segment_of(c, 4294967000u, false, from, to, missing);
+}
+
 struct collected {
     uint8_t bytes[2 * STREAM_SIZE];
     size_t size;
+    unsigned flows;
 };
 
 static int collect(void *arg, struct frame_flow *flow)
@@ -269,6 +277,7 @@ static int capture_read(struct capture *c, struct collected *collected,
 
     collected->size = 0;
     r = frame_pcap_read(pcap, &input, collect, collected, error);
+    collected->flows = pcap->flows_count;
     *ret_missing = 0;
     flow_name[0] = '\0';
     for (unsigned i = 0; i < pcap->flows_count; i++) {
@@ -336,6 +345,44 @@ static void order_and_repetition_do_not_matter(void **state)
         }
         expect_stream("10.0.0.1:40000 > 10.0.0.2:10911");
     }
+}
+
+/* Its SYN has the number before the first byte's, and may bring bytes itself (RFC 7413). */
+static void a_connection_begins_with_its_syn(void **state)
+{
+    static const uint32_t firsts[] = {1, 0, 70000};
+    static const uint32_t sizes[] = {0, 1, 1000};
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(firsts); i++) {
+        for (size_t k = 0; k < SALVO_ARRAY_LENGTH(sizes); k++) {
+            capture_begin(&capture, false, 1, false);
+            for (int times = 0; times < 2; times++) /* nobody has acknowledged the first */
+                capture_segment_of(&capture, firsts[i], true, 0, sizes[k], 0);
+            capture_segment_of(&capture, firsts[i], false, sizes[k], STREAM_SIZE, 0);
+            capture_segment_of(&capture, firsts[i], true, 0, sizes[k], 0); /* late */
+            expect_stream("10.0.0.1:40000 > 10.0.0.2:10911");
+            assert_int_equal(collected.flows, 1);
+        }
+    }
+}
+
+static void another_connection_of_the_same_ports_is_another_flow(void **state)
+{
+    capture_begin(&capture, false, 1, false);
+    capture_segment_of(&capture, 5000, true, 0, 0, 0);
+    capture_segment_of(&capture, 5000, false, 0, 1000, 0);
+    capture_segment_of(&capture, 900000, true, 0, 0, 0);
+    capture_segment_of(&capture, 900000, false, 1000, STREAM_SIZE, 0);
+    capture_segment_of(&capture, 900000, false, 0, 1000, 0);
+    char name[FRAME_NAME_MAX];
+    uint64_t missing;
+
+    assert_int_equal(capture_read(&capture, &collected, name, &missing), 0);
+    assert_int_equal(collected.flows, 2);
+    assert_int_equal(missing, 0);
+    assert_int_equal(collected.size, STREAM_SIZE + 1000);
+    assert_memory_equal(collected.bytes, stream, 1000);
+    assert_memory_equal(collected.bytes + 1000, stream, STREAM_SIZE);
 }
 
 static void missing_bytes_are_counted_and_passed(void **state)
@@ -452,6 +499,8 @@ int main(void)
         cmocka_unit_test(hex_errors_name_the_place),
         cmocka_unit_test(every_kind_of_capture_gives_the_stream),
         cmocka_unit_test(order_and_repetition_do_not_matter),
+        cmocka_unit_test(a_connection_begins_with_its_syn),
+        cmocka_unit_test(another_connection_of_the_same_ports_is_another_flow),
         cmocka_unit_test(missing_bytes_are_counted_and_passed),
         cmocka_unit_test(a_capture_cut_short_is_an_error),
         cmocka_unit_test(damaged_captures_do_no_harm),
