@@ -61,20 +61,31 @@ static unsigned queue_receive(struct salvo_device *device, struct salvo_device_f
     return count;
 }
 
+static void out_done(struct dpdk_queue *queue, unsigned count)
+{
+    queue->out_head += count;
+    queue->out_count -= count;
+}
+
 static void out_push(struct dpdk_queue *queue)
 {
     while (queue->out_count != 0) {
         unsigned burst = SALVO_MIN(queue->out_count, (unsigned)DPDK_BURST);
         struct rte_mbuf **first = queue->out + queue->out_head;
-        uint16_t sent = (uint16_t)burst;
+        uint16_t prepared = (uint16_t)burst;
 
         if (queue->port->transmit_offloads != 0)
-            sent = rte_eth_tx_prepare(queue->port->id, queue->index, first, sent);
-        sent = rte_eth_tx_burst(queue->port->id, queue->index, first, sent);
-        queue->out_head += sent;
-        queue->out_count -= sent;
-        if (sent < burst)
+            prepared = rte_eth_tx_prepare(queue->port->id, queue->index, first, prepared);
+        uint16_t sent = rte_eth_tx_burst(queue->port->id, queue->index, first, prepared);
+        out_done(queue, sent);
+        if (sent < prepared)
             return;
+        /* What the driver refuses (segments shorter than the device cuts) is lost as on a wire: it
+         * would be refused again, and all that is behind it would wait. */
+        if (prepared < burst) {
+            rte_pktmbuf_free(first[prepared]);
+            out_done(queue, 1);
+        }
     }
     queue->out_head = 0;
 }

@@ -354,25 +354,33 @@ static void memory_of_others_is_copied(void **state)
     assert_true(peer->frames_large > peer->frames / 2);
 }
 
+/* The first `size` bytes of the memory. */
+static void packet_make(struct salvo_tcp_packet *packet, uint32_t size, uint16_t segment_size)
+{
+    struct wire_segment s = {.flags = WIRE_ACK, .shift = -1, .payload = memory, .size = size};
+    static uint8_t frame[8192];
+
+    *packet = (struct salvo_tcp_packet){.header_size = 54,
+                                        .payload_size = size,
+                                        .range_count = 1,
+                                        .segment_size = segment_size,
+                                        .ip_size = 20,
+                                        .tcp_size = 20,
+                                        .ranges = {{memory, size}}};
+    wire_build(frame, &s);
+    memcpy(packet->header, frame, packet->header_size);
+}
+
 static void what_the_device_still_has_is_not_completed(void **state)
 {
     struct salvo_device *device = salvo_dpdk_port_device(port, 0);
-    struct wire_segment s = {.flags = WIRE_ACK, .shift = -1, .payload = memory, .size = 4096};
-    static uint8_t frame[8192];
-    struct salvo_tcp_packet packet = {.header_size = 54,
-                                      .payload_size = 4096,
-                                      .range_count = 1,
-                                      .segment_size = SEGMENT_MAX,
-                                      .ip_size = 20,
-                                      .tcp_size = 20,
-                                      .ranges = {{memory, 4096}}};
+    struct salvo_tcp_packet packet;
     int64_t until_ns;
 
     peer->pause = true;
     while (!peer->paused)
         peer_lives();
-    wire_build(frame, &s);
-    memcpy(packet.header, frame, packet.header_size);
+    packet_make(&packet, 4096, SEGMENT_MAX);
     ops_of(device)->attach(device, &packet);
     ops_of(device)->flush(device);
     until_ns = salvo_clock_mono_ns(salvo_clock_system()) + 20 * SALVO_NS_PER_MS;
@@ -381,6 +389,45 @@ static void what_the_device_still_has_is_not_completed(void **state)
     peer->pause = false;
     while (ops_of(device)->completed(device) == 0) /* though nothing else is sent */
         peer_lives();
+    ops_of(device)->close(device);
+}
+
+/* --- packets that the driver refuses ---------------------------------------------------------- */
+
+#define REFUSED_SIZE 60u
+
+static uint16_t refusing_prepare(void *queue, struct rte_mbuf **packets, uint16_t count)
+{
+    for (uint16_t i = 0; i < count; i++)
+        if (rte_pktmbuf_pkt_len(packets[i]) == REFUSED_SIZE)
+            return i;
+    return count;
+}
+
+static void a_packet_that_is_refused_holds_up_no_other(void **state)
+{
+    struct salvo_device *device = salvo_dpdk_port_device(port, 0);
+    struct salvo_tcp_packet refused = {.header_size = REFUSED_SIZE}, packet;
+    eth_tx_prep_t prepare;
+    uint16_t id;
+    int64_t until_ns = salvo_clock_mono_ns(salvo_clock_system()) + 60 * SALVO_NS_PER_S;
+
+    assert_int_equal(rte_eth_dev_get_port_by_name("net_virtio_user0", &id), 0);
+    prepare = rte_eth_fp_ops[id].tx_pkt_prepare;
+    rte_eth_fp_ops[id].tx_pkt_prepare = refusing_prepare;
+    packet_make(&packet, 4096, SEGMENT_MAX);
+    for (unsigned i = 0; i < 3; i++) {
+        memset(ops_of(device)->claim(device, REFUSED_SIZE), 0xff, REFUSED_SIZE);
+        ops_of(device)->commit(device, &refused);
+        ops_of(device)->attach(device, &packet);
+    }
+    ops_of(device)->flush(device);
+    while (ops_of(device)->completed(device) != 3) {
+        assert_true(salvo_clock_mono_ns(salvo_clock_system()) < until_ns);
+        ops_of(device)->flush(device);
+        peer_lives();
+    }
+    rte_eth_fp_ops[id].tx_pkt_prepare = prepare;
     ops_of(device)->close(device);
 }
 
@@ -414,6 +461,7 @@ int main(void)
         cmocka_unit_test(what_is_lost_is_sent_again_from_where_it_lies),
         cmocka_unit_test(memory_of_others_is_copied),
         cmocka_unit_test(what_the_device_still_has_is_not_completed),
+        cmocka_unit_test(a_packet_that_is_refused_holds_up_no_other),
         cmocka_unit_test(a_device_that_tells_its_hash_is_believed),
     };
 
