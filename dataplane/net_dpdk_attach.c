@@ -30,6 +30,9 @@
 #define ATTACH_SEGMENTS_MIN 8u
 /* 2,048: a packet buffer holds no less. */
 #define ATTACH_BUFFER_MIN 2048u
+/* 4: the header's, and three for what is copied between references; a packet that is in more pieces
+ * is copied wholly. */
+#define ATTACH_BUFFERS 4u
 
 void dpdk_attach_choose(struct salvo_dpdk_port *port)
 {
@@ -126,18 +129,44 @@ static struct rte_mbuf *pieces_copy(struct dpdk_queue *queue, struct rte_mbuf *h
     return last;
 }
 
-struct rte_mbuf *dpdk_attach_build(struct dpdk_queue *queue, const struct salvo_tcp_packet *packet)
+/* How many of our buffers a packet may take: by reference or, if that took more, copied wholly. */
+static uint32_t buffers_max(const struct dpdk_queue *queue)
+{
+    return ATTACH_BUFFERS + queue->port->tso_max / (rte_pktmbuf_data_room_size(queue->pool) -
+                                                    (uint32_t)RTE_PKTMBUF_HEADROOM);
+}
+
+/* Whether the packet may refer to its payload: in no more pieces than the device takes, and in no
+ * more buffers than room() has counted. */
+static bool may_refer(const struct dpdk_queue *queue, const struct salvo_tcp_packet *packet)
 {
     const struct salvo_dpdk_port *port = queue->port;
+    uint32_t pieces_max = packet->segment_size != 0 ? port->segments_tso_max : port->segments_max;
+    uint32_t buffers = 1, references = 0;
+    uint32_t copied = packet->header_size; /* one behind the other */
+
+    for (uint32_t i = 0; i < packet->range_count; i++) {
+        if (can_refer(queue, &packet->ranges[i])) {
+            buffers += copied / ATTACH_BUFFER_MIN;
+            copied = 0;
+            references++;
+        } else {
+            buffers += copied == 0; /* nothing goes into a piece that is a reference */
+            copied += (uint32_t)packet->ranges[i].size;
+        }
+    }
+    buffers += copied / ATTACH_BUFFER_MIN;
+    return buffers <= buffers_max(queue) && buffers + references <= pieces_max;
+}
+
+struct rte_mbuf *dpdk_attach_build(struct dpdk_queue *queue, const struct salvo_tcp_packet *packet)
+{
     struct dpdk_attached *place = &queue->attached[queue->attached_tail++ % DPDK_ATTACHED_MAX];
     struct rte_mbuf *head = rte_pktmbuf_alloc(queue->pool);
     struct rte_mbuf *last = head;
-    uint32_t limit = packet->segment_size != 0 ? port->segments_tso_max : port->segments_max;
-    uint32_t pieces = packet->range_count + 2;
+    bool refer = may_refer(queue, packet);
     uint16_t references = 0;
 
-    for (uint32_t i = 0; i < packet->range_count; i++)
-        pieces += (uint32_t)packet->ranges[i].size / ATTACH_BUFFER_MIN; /* if they are copied */
     salvo_assert(queue->attached_tail - queue->attached_head <= DPDK_ATTACHED_MAX);
     salvo_assert(head != NULL); /* room() has counted */
     *place = (struct dpdk_attached){
@@ -147,7 +176,7 @@ struct rte_mbuf *dpdk_attach_build(struct dpdk_queue *queue, const struct salvo_
     for (uint32_t i = 0; i < packet->range_count; i++) {
         const struct salvo_tcp_range *range = &packet->ranges[i];
 
-        if (pieces <= limit && can_refer(queue, range)) {
+        if (refer && can_refer(queue, range)) {
             last->next = piece_refer(queue, place, range);
             last = last->next;
             head->nb_segs++;
@@ -215,13 +244,11 @@ uint64_t dpdk_attach_completed(struct dpdk_queue *queue)
 /* How many packets, whatever they hold. */
 unsigned dpdk_attach_room(struct dpdk_queue *queue, unsigned buffers_free)
 {
-    unsigned each = 2 + queue->port->tso_max / (rte_pktmbuf_data_room_size(queue->pool) -
-                                                (unsigned)RTE_PKTMBUF_HEADROOM);
     uint64_t places;
 
     places_complete(queue);
     places = DPDK_ATTACHED_MAX - (queue->attached_tail - queue->attached_head);
-    return (unsigned)SALVO_MIN(SALVO_MIN(buffers_free / each, places),
+    return (unsigned)SALVO_MIN(SALVO_MIN(buffers_free / buffers_max(queue), places),
                                rte_mempool_avail_count(queue->references) /
                                    SALVO_TCP_PACKET_RANGES_MAX);
 }

@@ -6,7 +6,7 @@
 #include "tests/unit/unit.h"
 
 #include "base/bytes.h"
-#include "dataplane/net_dpdk.h"
+#include "dataplane/net_dpdk_internal.h"
 #include "dataplane/net_tcp.h"
 #include "dataplane/tcp/ip.h"
 
@@ -392,6 +392,56 @@ static void what_the_device_still_has_is_not_completed(void **state)
     ops_of(device)->close(device);
 }
 
+/* --- room ------------------------------------------------------------------------------------- */
+
+/* References with short ranges between them, each of which is copied into a buffer of its own. */
+static void packet_make_alternating(struct salvo_tcp_packet *packet, unsigned pairs)
+{
+    packet_make(packet, pairs * (256 + 8), 0);
+    packet->range_count = 2 * pairs;
+    for (unsigned i = 0; i < pairs; i++) {
+        packet->ranges[2 * i] = (struct salvo_tcp_range){memory + (size_t)i * 264, 256};
+        packet->ranges[2 * i + 1] = (struct salvo_tcp_range){memory + (size_t)i * 264 + 256, 8};
+    }
+}
+
+/* Whatever the packets are made of: as many as room() says leave receiving its buffers. */
+static void what_room_promises_is_there(bool tso)
+{
+    struct salvo_device *device = salvo_dpdk_port_device(port, 0);
+    struct dpdk_queue *queue = &port->queues[0];
+    static struct rte_mbuf *others[65536];
+    struct salvo_tcp_packet packet;
+    unsigned others_count, room, reserved = DPDK_RECEIVE_MAX;
+    uint32_t tso_max = port->tso_max, pieces_max = port->segments_max;
+
+    if (!tso)
+        port->tso_max = 0;
+    port->segments_max = 64; /* as many NICs take */
+    packet_make_alternating(&packet, 5);
+    others_count = rte_mempool_avail_count(queue->pool) - reserved - (tso ? 40 : 20);
+    assert_true(others_count <= SALVO_ARRAY_LENGTH(others));
+    assert_int_equal(rte_pktmbuf_alloc_bulk(queue->pool, others, others_count), 0);
+    room = ops_of(device)->room(device);
+    assert_in_range(room, 1, DPDK_BURST - 1); /* they stay with us */
+    for (unsigned i = 0; i < room; i++)
+        ops_of(device)->attach(device, &packet);
+    assert_true(rte_mempool_avail_count(queue->pool) >= reserved);
+    rte_pktmbuf_free_bulk(others, others_count);
+    ops_of(device)->flush(device);
+    while (ops_of(device)->completed(device) != room)
+        peer_lives();
+    port->tso_max = tso_max;
+    port->segments_max = pieces_max;
+    ops_of(device)->close(device);
+}
+
+static void packets_of_many_pieces_fit_into_the_room(void **state)
+{
+    what_room_promises_is_there(false);
+    what_room_promises_is_there(true);
+}
+
 /* --- packets that the driver refuses ---------------------------------------------------------- */
 
 #define REFUSED_SIZE 60u
@@ -461,6 +511,7 @@ int main(void)
         cmocka_unit_test(what_is_lost_is_sent_again_from_where_it_lies),
         cmocka_unit_test(memory_of_others_is_copied),
         cmocka_unit_test(what_the_device_still_has_is_not_completed),
+        cmocka_unit_test(packets_of_many_pieces_fit_into_the_room),
         cmocka_unit_test(a_packet_that_is_refused_holds_up_no_other),
         cmocka_unit_test(a_device_that_tells_its_hash_is_believed),
     };
