@@ -53,8 +53,10 @@ enum eal_state { EAL_NEVER, EAL_STARTING, EAL_RUNS, EAL_FAILED };
 static struct {
     _Atomic uint32_t state; /* enum eal_state; the one who makes it STARTING goes on */
     _Atomic(struct salvo_log *) log;
-    char line_last[256]; /* of the log, for errors; starter only */
 } eal;
+
+/* Of the log, for errors: what DPDK said last to this thread. Others may be saying something. */
+static _Thread_local char line_last[256];
 
 /* --- log -------------------------------------------------------------------------------------- */
 
@@ -68,7 +70,7 @@ static ssize_t eal_log_line(void *cookie, const char *bytes, size_t size)
         length--;
     if (length == 0)
         return (ssize_t)size;
-    snprintf(eal.line_last, sizeof(eal.line_last), "%.*s", (int)length, bytes);
+    snprintf(line_last, sizeof(line_last), "%.*s", (int)length, bytes);
     if (log != NULL)
         salvo_log_write(
             log, rte_log_cur_msg_loglevel() <= (int)RTE_LOG_ERR ? SALVO_LOG_WARN : SALVO_LOG_DEBUG,
@@ -211,7 +213,7 @@ static int eal_error(const struct salvo_dpdk_conf *conf, int code, char *ret_err
     else if (device_is_pci(conf->device) && huge_pages_free() < HUGE_PAGES_WANTED)
         help = "a NIC needs huge pages: sysctl vm.nr_hugepages=128";
     snprintf(ret_error, error_size, "DPDK did not start (%s; its last words: %s): %s",
-             strerror(code < 0 ? -code : EINVAL), eal.line_last, help);
+             strerror(code < 0 ? -code : EINVAL), line_last, help);
     return salvo_raise(code < 0 ? code : -EINVAL);
 }
 
@@ -244,8 +246,8 @@ static int port_error(const struct salvo_dpdk_port *port, int code, const char *
                       const char *help, char *ret_error, size_t error_size)
 {
     snprintf(ret_error, error_size, "dpdk_device %s: %s (%s%s%s): %s", port->name, what,
-             strerror(code < 0 ? -code : code), eal.line_last[0] != '\0' ? "; DPDK says: " : "",
-             eal.line_last, help);
+             strerror(code < 0 ? -code : code), line_last[0] != '\0' ? "; DPDK says: " : "",
+             line_last, help);
     return salvo_raise(code < 0 ? code : -code);
 }
 
@@ -484,7 +486,7 @@ int salvo_dpdk_port_open(const struct salvo_dpdk_conf *conf, struct salvo_dpdk_p
     for (uint32_t i = 0; port->queues != NULL && i < conf->queues; i++)
         port->queues[i].wake_fd = -1;
     eal_log_to(conf->log);
-    eal.line_last[0] = '\0';
+    line_last[0] = '\0';
     r = port->queues == NULL ? -ENOMEM : eal_start(conf, ret_error, error_size);
     if (r == 0)
         r = port_probe(port, ret_error, error_size);

@@ -503,6 +503,39 @@ static void a_device_that_tells_its_hash_is_believed(void **state)
     salvo_dpdk_port_close(null_port);
 }
 
+/* --- errors ----------------------------------------------------------------------------------- */
+
+static _Atomic bool talker_stop;
+
+static void *talker_run(void *arg)
+{
+    while (!talker_stop) {
+        rte_log(RTE_LOG_NOTICE, RTE_LOGTYPE_EAL, "of no concern\n");
+        sched_yield();
+    }
+    return NULL;
+}
+
+static void an_error_holds_what_its_own_thread_was_told(void **state)
+{
+    struct salvo_log quiet = {.level = SALVO_LOG_ERROR};
+    struct salvo_dpdk_conf conf = port->conf;
+    struct salvo_dpdk_port *none;
+    pthread_t talker;
+    char error[512];
+
+    conf.device = "net_nobody_has0";
+    conf.log = &quiet;
+    assert_int_equal(pthread_create(&talker, NULL, talker_run, NULL), 0);
+    for (unsigned i = 0; i < 2000; i++) {
+        assert_true(salvo_dpdk_port_open(&conf, &none, error, sizeof(error)) != 0);
+        assert_non_null(strstr(error, "net_nobody_has0"));
+        assert_null(strstr(error, "of no concern"));
+    }
+    talker_stop = true;
+    pthread_join(talker, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -513,6 +546,7 @@ int main(void)
         cmocka_unit_test(what_the_device_still_has_is_not_completed),
         cmocka_unit_test(packets_of_many_pieces_fit_into_the_room),
         cmocka_unit_test(a_packet_that_is_refused_holds_up_no_other),
+        cmocka_unit_test(an_error_holds_what_its_own_thread_was_told),
         cmocka_unit_test(a_device_that_tells_its_hash_is_believed),
     };
 
