@@ -180,6 +180,16 @@ static int capture_open(struct salvo_capture *capture, const char *what, const c
     return r;
 }
 
+/* Once: lanes fault no pages in, and who never captures has none. What is in the ring stays: an
+ * address may have been asked for (nets.c). */
+static void ring_touch(const struct salvo_ring *ring)
+{
+    volatile uint8_t *memory = ring->memory;
+
+    for (size_t at = 0; at < SALVO_MIRROR_RING_SIZE; at += 4096)
+        memory[at] = memory[at];
+}
+
 int salvo_capture_begin(struct salvo_capture *capture, const char *what, const char *path,
                         const char *filter, char *errbuf, size_t errbuf_size)
 {
@@ -195,9 +205,8 @@ int salvo_capture_begin(struct salvo_capture *capture, const char *what, const c
         return salvo_raise(-EBUSY);
     }
     r = capture_open(capture, what, path, filter, errbuf, errbuf_size);
-    /* Once: lanes fault no pages in, and who never captures has none. The rings are empty. */
     for (uint32_t i = 0; r == 0 && !capture->touched && i < capture->conf.lanes_count; i++)
-        memset(capture->conf.mirrors[i].ring.memory, 0, SALVO_MIRROR_RING_SIZE);
+        ring_touch(&capture->conf.mirrors[i].ring);
     capture->touched |= r == 0;
     /* Release: pairs with the acquire in salvo_capture_do_work. */
     atomic_store_explicit(&capture->state, r == 0 ? SALVO_CAPTURE_RUNNING : SALVO_CAPTURE_IDLE,

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "control/capture.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -236,6 +237,20 @@ static void mirrors_free(struct salvo_nets *nets)
     nets->mirrors = NULL;
 }
 
+/* A capture from the start has the exchange too: control, which writes it, comes later, and finds
+ * it in lane 0's ring. */
+static void mirror_begin(struct salvo_nets *nets)
+{
+    const struct salvo_config *config = nets->config;
+    struct salvo_mirror_filter filter;
+    char error[SALVO_CONFIG_ERROR_MAX];
+
+    if (config->dpdk_capture[0] == '\0' || !config->dpdk_capture_at_start)
+        return;
+    salvo_assert(salvo_capture_filter_parse(config->dpdk_capture_filter, &filter, error) == 0);
+    salvo_mirror_begin(&nets->mirrors[0], &filter);
+}
+
 static int address_take(struct salvo_nets *nets, struct salvo_clock *clock, char *ret_error)
 {
     struct salvo_device *devices[SALVO_NETS_LANES_MAX];
@@ -248,8 +263,11 @@ static int address_take(struct salvo_nets *nets, struct salvo_clock *clock, char
         devices[i] = nets->share != NULL ? salvo_device_share_lane(nets->share, i)
                                          : salvo_dpdk_port_device(nets->port, i);
     salvo_random_init_system(&random);
-    r = salvo_net_tcp_lease_take(&nets->lease, devices, count, clock, random.state[0],
-                                 DHCP_TIMEOUT_NS);
+    mirror_begin(nets);
+    r = salvo_net_tcp_lease_take(&nets->lease, devices, count, &nets->mirrors[0], clock,
+                                 random.state[0], DHCP_TIMEOUT_NS);
+    if (salvo_mirror_on(&nets->mirrors[0]))
+        salvo_mirror_end(&nets->mirrors[0]);
     if (nets->share == NULL)
         salvo_device_head(devices[0])->ops->close(devices[0]);
     if (r) {

@@ -28,8 +28,8 @@ static void lease_send(struct salvo_dhcp *dhcp, struct salvo_device *device,
 }
 
 int salvo_net_tcp_lease_take(struct salvo_net_tcp_lease *lease, struct salvo_device *const *devices,
-                             uint32_t devices_count, struct salvo_clock *clock, uint64_t seed,
-                             int64_t timeout_ns)
+                             uint32_t devices_count, struct salvo_mirror *mirror,
+                             struct salvo_clock *clock, uint64_t seed, int64_t timeout_ns)
 {
     const struct salvo_device_head *head = salvo_device_head(devices[0]);
     int64_t end_ns = salvo_clock_mono_ns(clock) + timeout_ns;
@@ -44,13 +44,15 @@ int salvo_net_tcp_lease_take(struct salvo_net_tcp_lease *lease, struct salvo_dev
             const struct salvo_device_ops *ops = salvo_device_head(devices[i])->ops;
             unsigned count = ops->receive(devices[i], frames, LEASE_BURST);
 
+            if (i == 0 && salvo_mirror_on(mirror))
+                salvo_mirror_received(mirror, frames, count, now_us * SALVO_NS_PER_US);
             for (unsigned k = 0; i == 0 && k < count; k++)
                 salvo_dhcp_input(&lease->dhcp, frames[k].bytes, frames[k].size, now_us);
         }
         if (now_us >= salvo_dhcp_deadline_us(&lease->dhcp))
             salvo_dhcp_timers(&lease->dhcp, now_us);
         if (head->ops->link_up(devices[0]))
-            lease_send(&lease->dhcp, devices[0], NULL, now_us);
+            lease_send(&lease->dhcp, devices[0], mirror, now_us);
         if (!salvo_dhcp_bound(&lease->dhcp))
             head->ops->nap(devices[0], LEASE_NAP_NS);
         now_us = salvo_clock_mono_ns(clock) / SALVO_NS_PER_US;

@@ -2,6 +2,7 @@
 """What a capture of salvo's holds, for tests/dpdk/run: says what is wrong, and ends with 1 then.
 
     capture.py FILE handshake PORT...      each peer's port: SYN, its answer, bytes each way
+    capture.py FILE dhcp                   begins with discover, offer, request and acknowledgment
     capture.py FILE only PORT FROM TO      TCP of this port alone, each way, in time and between
                                            FROM and TO (seconds since the epoch)
 """
@@ -55,6 +56,17 @@ def check_handshake(path, ports):
                 f"no bytes {'from' if way == 0 else 'to'} port {port}"
 
 
+def check_dhcp(path):
+    """Whatever else the link carries comes and goes as it likes; and TCP has to wait."""
+    kinds = []
+    for _, frame in packets(path):
+        if segment(frame):
+            break
+        if frame[12:14] == b"\x08\x00" and frame[23] == 17 and frame[36:38] in (b"\0C", b"\0D"):
+            kinds.append(frame[284])
+    assert kinds in ([1, 2, 3, 5], [1, 1, 2, 3, 5]), f"DHCP messages of the kinds {kinds}"
+
+
 def check_only(path, port, first_s, last_s):
     ways = set()
     before_ns = first_s * 1e9
@@ -76,6 +88,8 @@ def main(path, what, *rest):
     try:
         if what == "handshake":
             check_handshake(path, [int(port) for port in rest])
+        elif what == "dhcp":
+            check_dhcp(path)
         else:
             check_only(path, int(rest[0]), float(rest[1]), float(rest[2]))
     except AssertionError as wrong:

@@ -524,11 +524,12 @@ static void naps_grow_longer_while_nothing_comes(void **state)
     salvo_net_destroy(net);
 }
 
-static int lease_take(struct salvo_net_tcp_lease *lease)
+static int lease_take(struct salvo_net_tcp_lease *lease, struct salvo_mirror *mirror)
 {
     struct salvo_device *devices[] = {(struct salvo_device *)&device};
 
-    return salvo_net_tcp_lease_take(lease, devices, 1, &device.clock.clock, 1, 10 * SALVO_NS_PER_S);
+    return salvo_net_tcp_lease_take(lease, devices, 1, mirror, &device.clock.clock, 1,
+                                    10 * SALVO_NS_PER_S);
 }
 
 static void without_a_dhcp_server_the_wait_ends_in_time(void **state)
@@ -538,7 +539,7 @@ static void without_a_dhcp_server_the_wait_ends_in_time(void **state)
 
     device_init(false);
     start_ns = device.clock.mono_now_ns;
-    assert_int_equal(lease_take(&lease), -ETIMEDOUT);
+    assert_int_equal(lease_take(&lease, NULL), -ETIMEDOUT);
     assert_in_range(device.clock.mono_now_ns - start_ns, 10 * SALVO_NS_PER_S, 11 * SALVO_NS_PER_S);
 }
 
@@ -550,7 +551,7 @@ static void a_lease_is_renewed_and_links_end_when_it_is_lost(void **state)
 
     device_init(false);
     device.dhcp_lease_s = 4;
-    assert_int_equal(lease_take(&lease), 0);
+    assert_int_equal(lease_take(&lease, NULL), 0);
     assert_memory_equal(lease.first.address.bytes, ((const uint8_t[]){10, 0, 0, 1}), 4);
     assert_memory_equal(lease.first.gateway.bytes, ((const uint8_t[]){10, 0, 0, 9}), 4);
     assert_int_equal(lease.first.prefix_bits, 24);
@@ -585,7 +586,7 @@ static void a_lease_to_renew_lets_sleep_while_the_link_is_down(void **state)
 
     device_init(false);
     device.dhcp_lease_s = 4;
-    assert_int_equal(lease_take(&lease), 0);
+    assert_int_equal(lease_take(&lease, NULL), 0);
     net = open_over(&lease);
     device.down = true;
     device.clock.mono_now_ns += 2200 * SALVO_NS_PER_MS; /* T1 has passed */
@@ -607,6 +608,35 @@ static const struct salvo_mirror_record *mirrored(void)
     if (record != NULL)
         salvo_ring_advance(&net_mirror->ring, size);
     return record;
+}
+
+/* Discover, offer, request, acknowledgment. */
+static void the_way_to_an_address_is_mirrored(void **state)
+{
+    static struct salvo_mirror mirror;
+    static uint8_t memory[SALVO_MIRROR_RING_SIZE];
+    static const struct salvo_mirror_filter everything = {0};
+    static const uint8_t kinds[] = {1, 2, 3, 5};
+    struct salvo_net_tcp_lease lease = {0};
+    const struct salvo_mirror_record *record;
+    int64_t before_ns = 0;
+
+    device_init(false);
+    device.dhcp_lease_s = 4;
+    salvo_mirror_init(&mirror, 0, memory);
+    salvo_mirror_begin(&mirror, &everything);
+    net_mirror = &mirror;
+    assert_int_equal(lease_take(&lease, &mirror), 0);
+    salvo_mirror_end(&mirror);
+    for (unsigned i = 0; i < SALVO_ARRAY_LENGTH(kinds); i++) {
+        record = mirrored();
+        assert_non_null(record);
+        assert_int_equal(record->bytes[14 + 20 + 8 + 240 + 2], kinds[i]);
+        assert_true(record->mono_ns >= before_ns);
+        before_ns = record->mono_ns;
+    }
+    assert_null(mirrored());
+    net_mirror = NULL;
 }
 
 /* A connection from its SYN on, while the mirror is on: payload bytes each way, and the largest
@@ -718,6 +748,7 @@ int main(void)
         cmocka_unit_test(without_a_dhcp_server_the_wait_ends_in_time),
         cmocka_unit_test(a_lease_is_renewed_and_links_end_when_it_is_lost),
         cmocka_unit_test(a_lease_to_renew_lets_sleep_while_the_link_is_down),
+        cmocka_unit_test(the_way_to_an_address_is_mirrored),
         cmocka_unit_test(a_mirror_has_a_connection_from_its_syn_on),
         cmocka_unit_test(a_mirror_has_a_packet_by_reference_whole),
         cmocka_unit_test(a_mirrored_packet_is_the_one_that_left),
