@@ -369,6 +369,26 @@ static void what_a_lane_has_left_out_is_counted(void **state)
     assert_int_equal(w.log_lines, 1);
 }
 
+/* The way to an address by DHCP: it was over before there was a control. */
+static void what_a_lane_had_before_is_in_it(void **state)
+{
+    static const struct salvo_mirror_filter everything = {0};
+    struct packet packets[4];
+
+    salvo_mirror_begin(&w.mirrors[0], &everything);
+    lane_has(0, 300, 1);
+    lane_has(0, 300, 2);
+    salvo_mirror_end(&w.mirrors[0]);
+    assert_int_equal(begin(""), 0);
+    control_turn();
+    assert_int_equal(lanes_turn(), LANES);
+    lane_has(1, 60, 3);
+    end_in_order();
+    assert_int_equal(packets_read(packets, 4), 3);
+    for (uint8_t i = 0; i < 3; i++)
+        assert_int_equal(packets[i].fill, i + 1);
+}
+
 /* Threads have ended without a word: what there is goes into the file. */
 static void the_senders_end_ends_it(void **state)
 {
@@ -409,6 +429,7 @@ int main(void)
         CASE(a_capture_ends_at_its_size_behind_a_whole_packet),
         CASE(when_nothing_more_can_be_written_it_is_told_once_and_counted),
         CASE(what_a_lane_has_left_out_is_counted),
+        CASE(what_a_lane_had_before_is_in_it),
         CASE(the_senders_end_ends_it),
         CASE(nothing_is_due_while_none_runs),
     };
