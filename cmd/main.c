@@ -106,6 +106,7 @@ int main(int argc, char **argv)
     /* A closed pipe behind us (| head) is an error of a write, not the end of a run without a
      * report. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* ulimit -f: as a full disk */
     code = main_run(argc, argv);
     /* A report that did not arrive is no success, whatever it said. */
     if (fflush(stdout) || ferror(stdout))
