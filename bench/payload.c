@@ -86,6 +86,19 @@ void salvo_payload_next(struct salvo_payload *payload, struct salvo_payload_draw
         payload_next_key(ret_draw->key, salvo_random_below(random, conf->keys));
 }
 
+static void payload_fill_units(uint8_t *body, const uint8_t *from, uint64_t size, double share)
+{
+    for (uint64_t at = 0; at < size;) {
+        uint64_t unit = SALVO_MIN(size - at, (uint64_t)PAYLOAD_UNIT);
+        uint64_t run = (uint64_t)((double)unit * share + 0.5);
+
+        memcpy(body + at, from + at, unit - run);
+        if (run > 0)
+            memset(body + at + unit - run, PAYLOAD_RUN_BYTE, run);
+        at += unit;
+    }
+}
+
 void salvo_payload_fill(const struct salvo_payload *payload, const struct salvo_payload_draw *draw,
                         void *ret_body)
 {
@@ -94,15 +107,10 @@ void salvo_payload_fill(const struct salvo_payload *payload, const struct salvo_
     uint8_t *body = ret_body;
     uint8_t number[8];
 
-    for (uint64_t at = 0; at < draw->size;) {
-        uint64_t unit = SALVO_MIN(draw->size - at, (uint64_t)PAYLOAD_UNIT);
-        uint64_t run = (uint64_t)((double)unit * share + 0.5);
-
-        memcpy(body + at, from + at, unit - run);
-        if (run > 0)
-            memset(body + at + unit - run, PAYLOAD_RUN_BYTE, run);
-        at += unit;
-    }
+    if (share > 0)
+        payload_fill_units(body, from, draw->size, share);
+    else
+        memcpy(body, from, draw->size);
     salvo_store_be64(number, draw->number);
     if (draw->size >= sizeof(number))
         memcpy(body, number, sizeof(number));
