@@ -200,6 +200,17 @@ static void timer_try_smaller(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn
     tcp->stats.mtu_lowered++;
 }
 
+/* Whether this timeout is for what the last one sent again, of which some has arrived since: when
+ * the originals were late and not lost, their ACKs would have come one behind the other. So an RTO
+ * has passed in which round trips fitted, and the backoff may go (RFC 8961 section 4 (3) b); a loss
+ * needs no longer timeout. What was sent once may be late, and keeps doubling until it is measured
+ * (RFC 6298 section 5.5). */
+static bool timer_copy_lost(const struct salvo_tcp *tcp, const struct salvo_tcp_conn *conn)
+{
+    return conn->recovery == TCP_TIMED_OUT && conn->timeouts == 0 && tcp_in_flight(conn) != 0 &&
+           tcp_segment_at(tcp, conn, conn->send.segment_head)->sends > 1;
+}
+
 static void timer_retransmit(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us)
 {
     conn->rtt.backoff = SALVO_MIN(conn->rtt.backoff + 1, 16u);
@@ -223,6 +234,8 @@ static void timer_retransmit(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
         else if (tcp_in_flight(conn) != 0 && conn->send.segments[head].list != TCP_LIST_LOST)
             salvo_tcp_mark_lost(tcp, conn, head, true);
     } else {
+        if (timer_copy_lost(tcp, conn))
+            conn->rtt.backoff = 1;
         tcp->stats.timeouts++;
         conn->timeouts++;
         salvo_tcp_cc_timeout(tcp, conn, now_us);
