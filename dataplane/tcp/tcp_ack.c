@@ -57,6 +57,7 @@ static void ack_records(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
                         struct ack_news *news)
 {
     struct tcp_sender *s = &conn->send;
+    bool filled = false;
 
     while (s->segment_head != s->segment_tail) {
         uint32_t slot = s->segment_head & (tcp->config.segments_max - 1);
@@ -90,10 +91,14 @@ static void ack_records(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
             salvo_tcp_rack_note(conn, segment, arrival, now_us);
             if (segment->sends == 1) /* RFC 6298 section 3: Karn */
                 news->rtt_us = SALVO_MAX(now_us - segment->sent_us, INT64_C(1));
+            else
+                filled = true;
             salvo_tcp_list_remove(tcp, conn, slot);
         }
         s->segment_head++;
     }
+    if (filled) /* what was sent once waited behind the hole: that is no round trip */
+        news->rtt_us = 0;
 }
 
 /* Moves una, and what hangs on it. */
