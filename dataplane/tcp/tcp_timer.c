@@ -202,7 +202,7 @@ static void timer_try_smaller(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn
 
 /* Whether this timeout is for what the last one sent again, of which some has arrived since: when
  * the originals were late and not lost, their ACKs would have come one behind the other. So an RTO
- * has passed in which round trips fitted, and the backoff may go (RFC 8961 section 4 (3) b); a loss
+ * has passed in which round trips fitted, and the backoff may go (RFC 8961 section 4); a loss
  * needs no longer timeout. What was sent once may be late, and keeps doubling until it is measured
  * (RFC 6298 section 5.5). */
 static bool timer_copy_lost(const struct salvo_tcp *tcp, const struct salvo_tcp_conn *conn)

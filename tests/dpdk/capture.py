@@ -57,14 +57,15 @@ def check_handshake(path, ports):
 
 
 def check_dhcp(path):
-    """Whatever else the link carries comes and goes as it likes; and TCP has to wait."""
+    """Whatever else the link carries comes and goes as it likes; and TCP has to wait. A server that
+    was slow may have been asked again, and may answer both."""
     kinds = []
     for _, frame in packets(path):
         if segment(frame):
             break
         if frame[12:14] == b"\x08\x00" and frame[23] == 17 and frame[36:38] in (b"\0C", b"\0D"):
             kinds.append(frame[284])
-    assert kinds in ([1, 2, 3, 5], [1, 1, 2, 3, 5]), f"DHCP messages of the kinds {kinds}"
+    assert list(dict.fromkeys(kinds)) == [1, 2, 3, 5], f"DHCP messages of the kinds {kinds}"
 
 
 def check_only(path, port, first_s, last_s):
