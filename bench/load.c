@@ -162,11 +162,13 @@ static int load_submit_one(struct salvo_load *load, int64_t now_ns)
     return 0;
 }
 
-/* Up to a burst of what is due. Returns how many messages went out. */
-static int load_submit(struct salvo_load *load, int64_t now_ns)
+/* Up to a burst of what is due by now, which a turn of the lane may have made more than it was
+ * before. Returns how many messages went out. */
+static int load_submit(struct salvo_load *load)
 {
     const struct salvo_load_conf *conf = load->conf;
     unsigned burst = conf->caller ? LOAD_BURST_CALLER_MAX : LOAD_BURST_MAX;
+    int64_t now_ns = salvo_clock_mono_ns(load->clock);
     uint64_t limit = load->target;
     unsigned n;
 
@@ -178,7 +180,7 @@ static int load_submit(struct salvo_load *load, int64_t now_ns)
     for (n = 0; n < burst && load->next < limit; n++) {
         if (conf->rate <= 0 && conf->window != 0 && load->out >= conf->window)
             break;
-        if (n % LOAD_CLOCK_SHARED == 0)
+        if (n != 0 && n % LOAD_CLOCK_SHARED == 0)
             now_ns = salvo_clock_mono_ns(load->clock);
         if (load_submit_one(load, now_ns)) {
             load_note_room(load, now_ns, load->result->trouble != NULL);
@@ -228,7 +230,7 @@ static void load_publish(struct salvo_load *load)
 }
 
 /* One turn. Returns the work done. */
-static int load_turn(struct salvo_load *load, bool submitting, int64_t now_ns)
+static int load_turn(struct salvo_load *load, bool submitting)
 {
     int work = 0;
 
@@ -238,7 +240,7 @@ static int load_turn(struct salvo_load *load, bool submitting, int64_t now_ns)
     }
     work += salvo_load_poll(load);
     if (submitting)
-        work += load_submit(load, now_ns);
+        work += load_submit(load);
     load_publish(load);
     return work;
 }
@@ -262,7 +264,7 @@ static void load_submit_all(struct salvo_load *load)
 
         if (!load->measuring && now_ns >= warm_ns)
             load_measure_begin(load);
-        work = load_turn(load, true, now_ns);
+        work = load_turn(load, true);
         now_ns = salvo_clock_mono_ns(load->clock);
         if (work > 0 && load->measuring)
             load->result->busy_ns += now_ns - turn_ns;
@@ -285,7 +287,7 @@ static void load_drain_until(struct salvo_load *load, int64_t deadline_ns)
     int64_t now_ns = salvo_clock_mono_ns(load->clock);
 
     while (load->out > 0 && now_ns < deadline_ns) {
-        if (load_turn(load, false, now_ns) == 0)
+        if (load_turn(load, false) == 0)
             salvo_load_wait(load, now_ns, deadline_ns);
         now_ns = salvo_clock_mono_ns(load->clock);
     }
