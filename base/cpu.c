@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -85,6 +86,27 @@ double salvo_cpu_process_seconds(void)
 double salvo_cpu_thread_seconds(void)
 {
     return cpu_seconds(CLOCK_THREAD_CPUTIME_ID);
+}
+
+double salvo_cpu_stolen_seconds(void)
+{
+    /* cpu user nice system idle iowait irq softirq steal: the first line sums all CPUs */
+    char text[256];
+    char *at = text + strlen("cpu");
+    unsigned long long ticks = 0;
+    ssize_t got = -1;
+    int fd = open("/proc/stat", O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        got = read(fd, text, sizeof(text) - 1);
+        close(fd);
+    }
+    text[got > 0 ? got : 0] = '\0';
+    if (strncmp(text, "cpu ", strlen("cpu ")) != 0)
+        return 0;
+    for (unsigned i = 0; i < 8; i++)
+        ticks = strtoull(at, &at, 10);
+    return (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
 /* The value of the first "model name" line of /proc/cpuinfo; "unknown CPU" where there is none

@@ -19,6 +19,10 @@ void salvo_cpu_name_thread(const char *name);
 double salvo_cpu_process_seconds(void);
 double salvo_cpu_thread_seconds(void);
 
+/* Seconds that a hypervisor has kept the machine's CPUs from it since boot, all CPUs together:
+ * `steal` of /proc/stat, in steps of 10 ms. 0 where it is not told. */
+double salvo_cpu_stolen_seconds(void);
+
 /* One line on the machine: CPU model, cores allowed, kernel. */
 void salvo_cpu_describe(char *ret_text, size_t size);
 

@@ -29,6 +29,7 @@ static void load_measure_begin(struct salvo_load *load)
 {
     load->measuring = true;
     load->cpu_before = salvo_cpu_process_seconds();
+    load->stolen_before = salvo_cpu_stolen_seconds();
     load->lane_busy_before_ns = load_lane_busy_ns(load);
     if (load->conf->rate <= 0 && load->conf->count != 0)
         load->target = load->next + load->conf->count;
@@ -329,8 +330,10 @@ static void load_finish(struct salvo_load *load)
     result->measured_ns = SALVO_MAX(
         submitting_ns,
         (result->measured.acked != 0 ? load->last_ack_ns : load->last_result_ns) - from_ns);
-    if (load->measuring)
+    if (load->measuring) {
         result->cpu_seconds = salvo_cpu_process_seconds() - load->cpu_before;
+        result->stolen_seconds = salvo_cpu_stolen_seconds() - load->stolen_before;
+    }
 }
 
 static void load_note_lane_share(struct salvo_load *load, int64_t now_ns)

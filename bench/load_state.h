@@ -18,6 +18,7 @@ struct salvo_load {
     int64_t end_ns;  /* closed loop, or the grace of an open one; INT64_MAX: none */
     bool measuring;
     double cpu_before;
+    double stolen_before;
     uint64_t lane_busy_before_ns;
 
     /* submitting */

@@ -47,7 +47,11 @@ static void report_judge_generator(struct salvo_report *report)
 {
     const struct salvo_load_result *result = report->result;
     uint64_t measured = result->measured.committed;
+    char stolen[80] = "";
 
+    if (result->stolen_seconds > 0)
+        snprintf(stolen, sizeof(stolen), "; the machine's hypervisor kept its CPUs for %.2f s",
+                 result->stolen_seconds);
     if (result->trouble != NULL)
         report_reason(report, "%s", result->trouble);
     if (measured == 0)
@@ -56,9 +60,9 @@ static void report_judge_generator(struct salvo_report *report)
         report_reason(
             report,
             "the generator was late by more than 1 ms for %llu of %llu messages (%.2f %%); "
-            "lower the rate or free a core",
+            "lower the rate or free a core%s",
             (unsigned long long)result->late, (unsigned long long)measured,
-            100.0 * (double)result->late / (double)measured);
+            100.0 * (double)result->late / (double)measured, stolen);
 }
 
 /* Where nothing arrived there is no rate that the client could have limited. */

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #define SALVO_REPORT_REASONS_MAX 8
-#define SALVO_REPORT_REASON_SIZE 160
+#define SALVO_REPORT_REASON_SIZE 224
 #define SALVO_REPORT_OPTIONS_MAX 128
 
 /* Late messages that make a run invalid: more than this share of the measured ones. */

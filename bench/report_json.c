@@ -132,6 +132,7 @@ static void json_add_machine(json_t *root, const struct salvo_report *report)
     json_count(machine, "cores", report->machine.cores);
     json_text(machine, "kernel", report->machine.kernel);
     json_count(machine, "memory_bytes", report->machine.memory_bytes);
+    json_number(machine, "stolen_seconds", report->result->stolen_seconds);
     json_object_set_new(root, "machine", machine);
     json_text(build, "version", report->build.version);
     json_text(build, "git", report->build.git);

@@ -9,6 +9,7 @@ from pathlib import Path
 from . import programs
 
 PREFIX = "salvo-bench-"
+CONGESTION_CONTROL = "cubic"
 NETWORK = "10.213.57"  # only ever inside the namespaces
 
 
@@ -52,6 +53,9 @@ class Pair:
                 (self.server, self._devices[1], self.server_address)):
             _ip("-n", namespace, "addr", "add", address + "/24", "dev", device)
             _ip("-n", namespace, "link", "set", "lo", "up")
+            # What a machine has unless somebody chose another: BBR paces each connection by timers.
+            programs.run(["ip", "netns", "exec", namespace, "sysctl", "-qw",
+                          f"net.ipv4.tcp_congestion_control={CONGESTION_CONTROL}"], limit_s=10)
             _ip("-n", namespace, "link", "set", device, "up")
 
     def remove(self):

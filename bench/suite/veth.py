@@ -171,8 +171,9 @@ def _rows(report, runs):
 def run(plan, report):
     report.settings["veth"] = (
         f"client on core {CLIENT_CPU} (threads=caller, body_size_max=64KiB), salvo mock on core "
-        f"{SERVER_CPU}; window {WINDOW} messages, {BATCH_WINDOW} frames in batches; {plan.repeats} "
-        f"rounds of {plan.seconds:g} s behind {plan.warmup:g} s, every second one backwards "
+        f"{SERVER_CPU}; {netns.CONGESTION_CONTROL}; window {WINDOW} messages, {BATCH_WINDOW} "
+        f"frames in batches; {plan.repeats} rounds of {plan.seconds:g} s behind "
+        f"{plan.warmup:g} s, every second one backwards "
         f"(what is beside nothing: {plan.alone_repeats} of {plan.alone_seconds:g} s), medians")
     runs = {name: Runs() for name in CASES}
     with netns.pair() as pair:

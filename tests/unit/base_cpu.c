@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 static void the_allowed_cpus_are_in_order(void **state)
 {
@@ -126,6 +127,30 @@ static void used_time_grows_with_use(void **state)
     assert_true(process < 3600);
 }
 
+static double stolen_as_proc_says(void)
+{
+    FILE *stat = fopen("/proc/stat", "r");
+    double fields[8] = {0};
+    char name[8];
+
+    assert_non_null(stat);
+    assert_int_equal(fscanf(stat, "%7s", name), 1);
+    assert_string_equal(name, "cpu");
+    for (unsigned i = 0; i < 8; i++)
+        assert_int_equal(fscanf(stat, "%lf", &fields[i]), 1);
+    fclose(stat);
+    return fields[7] / (double)sysconf(_SC_CLK_TCK);
+}
+
+static void stolen_time_is_the_kernels_figure(void **state)
+{
+    double before = stolen_as_proc_says();
+    double stolen = salvo_cpu_stolen_seconds();
+
+    assert_true(stolen >= before);
+    assert_true(stolen <= stolen_as_proc_says());
+}
+
 static void the_machine_is_described_in_one_line(void **state)
 {
     char text[256], cut[8];
@@ -148,6 +173,7 @@ int main(void)
         cmocka_unit_test(a_thread_has_fifteen_characters_of_its_name),
         cmocka_unit_test(thread_ids_are_never_zero_and_never_reused),
         cmocka_unit_test(used_time_grows_with_use),
+        cmocka_unit_test(stolen_time_is_the_kernels_figure),
         cmocka_unit_test(the_machine_is_described_in_one_line),
     };
 

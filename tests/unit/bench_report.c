@@ -120,6 +120,9 @@ static void a_late_generator_is_invalid_from_one_in_a_thousand_on(void **state)
     result.late = 2;
     expect_invalid("late by more than 1 ms for 2 of 1000");
     assert_true(report.was_limit);
+    assert_null(strstr(report.reasons[0], "hypervisor"));
+    result.stolen_seconds = 0.05;
+    expect_invalid("free a core; the machine's hypervisor kept its CPUs for 0.05 s");
 }
 
 static void messages_held_back_by_a_full_ring_do_not_make_it_invalid(void **state)
