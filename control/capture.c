@@ -198,6 +198,11 @@ int salvo_capture_begin(struct salvo_capture *capture, const char *what, const c
 
     if (capture->conf.mirrors == NULL)
         return not_over_dpdk(what, errbuf, errbuf_size, -ENOTSUP);
+    if (path == NULL || path[0] == '\0') {
+        snprintf(errbuf, errbuf_size, "%s: no file is named: give the path of one to be made",
+                 what);
+        return salvo_raise(-EINVAL);
+    }
     /* Acquire: pairs with the release in capture_close. */
     if (!atomic_compare_exchange_strong_explicit(&capture->state, &idle, SALVO_CAPTURE_OPENING,
                                                  memory_order_acquire, memory_order_relaxed)) {

@@ -251,8 +251,8 @@ SALVO_API int salvo_close(salvo *sender);
 /* Captures what goes over net: dpdk into a new pcap file, whole frames, until salvo_capture_stop,
  * dpdk_capture_max bytes or salvo_close; begins within a turn of the lanes. `filter` as option
  * dpdk_capture_filter, "host 10.0.0.2 and port 10911"; NULL: everything. 0; -EBUSY (one runs);
- * -EEXIST (the file is there already); -EINVAL (filter); -ENOTSUP (another net); or why the file
- * cannot be made; with one sentence in errbuf (may be NULL). Any thread. */
+ * -EEXIST (the file is there already); -EINVAL (filter, or no path); -ENOTSUP (another net); or why
+ * the file cannot be made; with one sentence in errbuf (may be NULL). Any thread. */
 SALVO_API int salvo_capture_start(salvo *sender, const char *path, const char *filter, char *errbuf,
                                   size_t errbuf_size);
 /* Asks for the capture's end. 0 or -ENOENT. Any thread. */

@@ -282,6 +282,13 @@ static void a_file_that_is_there_is_left_alone(void **state)
                                          sizeof(w.error)),
                      -ENOENT);
     assert_int_equal(begin("port"), -EINVAL);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(salvo_capture_begin(&w.capture, "capture", i == 0 ? NULL : "", "", w.error,
+                                             sizeof(w.error)),
+                         -EINVAL);
+        assert_non_null(strstr(w.error, "no file is named"));
+        assert_false(salvo_capture_runs(&w.capture));
+    }
     w.capture.conf.mirrors = NULL;
     assert_int_equal(begin(""), -ENOTSUP);
     assert_non_null(strstr(w.error, "tcpdump"));

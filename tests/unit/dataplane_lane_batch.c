@@ -1,0 +1,404 @@
+/* A lane: open batches, and what an ordered message has to wait for. */
+#include "tests/support/lane_rig.h"
+
+/* --- batches ---------------------------------------------------------------------------------- */
+
+static void a_refused_batch_is_taken_apart(void **state)
+{
+    static struct rig_request batch, r;
+    uint32_t cookies[3];
+
+    (void)state;
+    rig.conf.batch.mode = SALVO_BATCH_MODE_NATURAL;
+    rig_start();
+    for (int i = 0; i < 3; i++)
+        cookies[i] = rig_submit(0, 50 + (size_t)i);
+    rig_turn();
+    assert_true(rig_any_request(&batch));
+    assert_true(batch.fields.batch);
+    assert_int_equal(batch.cookie, cookies[0]);
+    rig_answer(&batch, SALVO_RESPONSE_MESSAGE_ILLEGAL);
+    rig_turns(2);
+    for (int i = 0; i < 3; i++) {
+        assert_true(rig_any_request(&r));
+        assert_false(r.fields.batch);
+        assert_int_equal(r.body_size, 50 + (r.cookie - cookies[0]));
+        assert_int_equal(strlen(r.id), 32); /* its own id, from the item */
+        rig_answer(&r, r.cookie == cookies[1] ? SALVO_RESPONSE_MESSAGE_ILLEGAL : 0);
+    }
+    assert_false(rig_any_request(&r));
+    rig_turns(2);
+    rig_expect(cookies[0], SALVO_OK, SALVO_STORED_YES, 2);
+    rig_expect(cookies[1], SALVO_REFUSED, SALVO_STORED_NO, 2);
+    rig_expect(cookies[2], SALVO_OK, SALVO_STORED_YES, 2);
+    assert_int_equal(salvo_counter_get(rig.counters, SALVO_LANE_REQUESTS_SPLIT), 1);
+}
+
+/* Each item has its own offsets: queue offsets count up, ids come as a list. */
+static void a_batch_answer_is_shared_out(void **state)
+{
+    static struct rig_request batch;
+    struct salvo_header header = {.version = 479, .flag = 1};
+    struct salvo_net_event *e;
+    uint32_t cookies[2];
+
+    (void)state;
+    rig.conf.batch.mode = SALVO_BATCH_MODE_NATURAL;
+    rig_start();
+    for (int i = 0; i < 2; i++)
+        cookies[i] = rig_submit(0, 50);
+    rig_turn();
+    assert_true(rig_any_request(&batch));
+    header.opaque = batch.opaque;
+    salvo_header_add(&header, "msgId",
+                     SALVO_TEXT("0A00000200002A9F0000000000000ABC,"
+                                "0A00000200002A9F0000000000000DEF"));
+    salvo_header_add(&header, "queueId", SALVO_TEXT("1"));
+    salvo_header_add(&header, "queueOffset", SALVO_TEXT("5"));
+    e = rig_push_event(SALVO_NET_DATA, batch.link);
+    e->data.bytes = rig_net.buffers[0];
+    e->data.size =
+        (uint32_t)salvo_frame_write(rig_net.buffers[0], 512, SALVO_HEADER_BINARY, &header, NULL, 0);
+    rig_net.buffers_out++;
+    rig_turn();
+    for (int i = 0; i < 2; i++) {
+        rig_expect(cookies[i], SALVO_OK, SALVO_STORED_YES, 1);
+        assert_int_equal(rig.got[cookies[i]].slot.queue_offset, 5 + i);
+        assert_int_equal(rig.got[cookies[i]].slot.commit_log_offset, i == 0 ? 0xabc : 0xdef);
+    }
+}
+
+static void linger_gathers_until_due(void **state)
+{
+    static struct rig_request r;
+    uint32_t first;
+
+    (void)state;
+    rig.conf.batch.mode = SALVO_BATCH_MODE_LINGER;
+    rig.conf.batch.linger_ns = 10 * MS;
+    rig_start();
+    first = rig_submit(0, 50);
+    rig_turn();
+    rig_pass_ms(5);
+    rig_submit(0, 50);
+    rig_pass_ms(4);
+    assert_false(rig_any_request(&r));
+    rig_pass_ms(1);
+    assert_true(rig_any_request(&r));
+    assert_true(r.fields.batch);
+    assert_int_equal(r.cookie, first);
+    rig_answer(&r, 0);
+    rig_turn();
+    rig_expect(first, SALVO_OK, SALVO_STORED_YES, 1);
+    rig_expect(first + 1, SALVO_OK, SALVO_STORED_YES, 1);
+}
+
+/* A batch that is due and finds every window full must not keep the lane from sleeping. */
+static void a_batch_that_cannot_go_lets_the_lane_sleep(void **state)
+{
+    static struct rig_request r;
+
+    (void)state;
+    rig.conf.batch.mode = SALVO_BATCH_MODE_LINGER;
+    rig.conf.batch.linger_ns = 2 * MS;
+    rig.conf.window = 1;
+    rig_start();
+    for (int i = 0; i < 3; i++) {
+        rig_submit(0, 50);
+        rig_pass_ms(3);
+    }
+    assert_int_equal(rig.lane.batches.count, 1);
+    assert_true(salvo_lane_next_ns(&rig.lane, rig.clock.mono_now_ns) > 100 * MS);
+    for (int i = 0; i < 3; i++) {
+        assert_true(rig_any_request(&r));
+        rig_answer(&r, 0);
+        rig_turns(2);
+    }
+    rig_expect(2, SALVO_OK, SALVO_STORED_YES, 1);
+}
+
+/* --- order ------------------------------------------------------------------------------------ */
+
+static void ordered_messages_go_one_at_a_time(void **state)
+{
+    static struct rig_request r;
+
+    (void)state;
+    rig_start();
+    for (int i = 0; i < 6; i++)
+        rig_submit_shard(0, 8);
+    for (uint32_t i = 0; i < 6; i++) {
+        rig_turns(2);
+        assert_true(rig_any_request(&r));
+        assert_int_equal(r.cookie, i);
+        rig_turns(2);
+        {
+            static struct rig_request more;
+            assert_false(rig_any_request(&more));
+        }
+        if (i == 2) { /* tried again in place, nobody overtakes */
+            rig_answer(&r, SALVO_RESPONSE_SYSTEM_ERROR);
+            rig_pass_ms(100);
+            assert_true(rig_any_request(&r));
+            assert_int_equal(r.cookie, i);
+        }
+        rig_answer(&r, 0);
+    }
+    rig_turn();
+    for (uint32_t i = 0; i < 6; i++)
+        rig_expect(i, SALVO_OK, SALVO_STORED_YES, i == 2 ? 2 : 1);
+}
+
+/* Shards 8 and 12 share a queue: when one of 8 fails for good, 12 goes on. */
+static void a_failed_shard_fails_alone(void **state)
+{
+    static struct rig_request r;
+    uint32_t bad, behind, other, elsewhere;
+
+    (void)state;
+    for (int batched = 0; batched < 2; batched++) {
+        if (batched) {
+            assert_int_equal(rig_teardown(NULL), 0);
+            rig_setup(NULL);
+            rig.conf.batch.mode = SALVO_BATCH_MODE_NATURAL;
+        }
+        rig_start();
+        bad = rig_submit_shard(0, 8);
+        rig_turns(2);
+        behind = rig_submit_shard(0, 8);
+        other = rig_submit_shard(0, 12);
+        elsewhere = rig_submit_shard(1, 8); /* another submitter's order is its own */
+        rig_turns(2);
+        assert_true(rig_any_request(&r));
+        assert_int_equal(r.cookie, bad);
+        rig_answer(&r, SALVO_RESPONSE_MESSAGE_ILLEGAL);
+        rig_turns(2);
+        rig_expect(bad, SALVO_REFUSED, SALVO_STORED_NO, 1);
+        rig_expect(behind, SALVO_UNSENT_EARLIER_FAILED, SALVO_STORED_NO, 0);
+        while (rig_any_request(&r)) {
+            assert_int_not_equal(r.cookie, behind);
+            rig_answer(&r, 0);
+            rig_turns(2);
+        }
+        rig_expect(other, SALVO_OK, SALVO_STORED_YES, 1);
+        rig_expect(elsewhere, SALVO_OK, SALVO_STORED_YES, 1);
+    }
+}
+
+/* ... and so does what was committed before the submitter could know, and is still in its ring. */
+static void a_failure_holds_for_what_is_in_the_ring_until_it_is_polled(void **state)
+{
+    static struct rig_request r;
+    uint32_t bad, behind, other, elsewhere, anew;
+
+    (void)state;
+    for (int batched = 0; batched < 2; batched++) {
+        if (batched) {
+            assert_int_equal(rig_teardown(NULL), 0);
+            rig_setup(NULL);
+            rig.conf.batch.mode = SALVO_BATCH_MODE_NATURAL;
+        }
+        rig_start();
+        bad = rig_submit_shard(0, 8);
+        rig_turns(2);
+        assert_true(rig_any_request(&r));
+        assert_int_equal(r.cookie, bad);
+        rig_answer(&r, SALVO_RESPONSE_MESSAGE_ILLEGAL);
+        behind = rig_submit_shard(0, 8); /* seen by the same turn as the answer */
+        other = rig_submit_shard(0, 12);
+        elsewhere = rig_submit_shard(1, 8);
+        rig_turn();
+        rig_expect(bad, SALVO_REFUSED, SALVO_STORED_NO, 1);
+        rig_expect(behind, SALVO_UNSENT_EARLIER_FAILED, SALVO_STORED_NO, 0);
+        assert_string_equal(rig.got[behind].detail, "an earlier message of its shard failed");
+        anew = rig_submit_shard(0, 8); /* both results were polled */
+        rig_turns(2);
+        while (rig_any_request(&r)) {
+            rig_answer(&r, 0);
+            rig_turns(2);
+        }
+        rig_expect(other, SALVO_OK, SALVO_STORED_YES, 1);
+        rig_expect(elsewhere, SALVO_OK, SALVO_STORED_YES, 1);
+        rig_expect(anew, SALVO_OK, SALVO_STORED_YES, 1);
+    }
+}
+
+/* Its time may also be up in the ring, or in a batch that could not go. */
+static void a_failure_before_the_first_byte_holds_too(void **state)
+{
+    static struct rig_request r;
+    struct salvo_msg *m;
+    uint32_t late, behind;
+
+    (void)state;
+    for (int batched = 0; batched < 2; batched++) {
+        if (batched) {
+            assert_int_equal(rig_teardown(NULL), 0);
+            rig_setup(NULL);
+            rig.conf.batch.mode = SALVO_BATCH_MODE_LINGER;
+            rig.conf.batch.linger_ns = 1000 * MS;
+        }
+        rig_start();
+        m = rig_claim(0, 0, 40);
+        m->slot->flags |= SALVO_SLOT_SHARD;
+        m->slot->shard_hash = 8;
+        m->slot->budget_ns = MS;
+        late = rig_commit(m);
+        if (batched)
+            rig_turn();
+        salvo_clock_manual_advance(&rig.clock, 2 * MS);
+        salvo_lane_do_work(&rig.lane); /* not polled yet */
+        behind = rig_submit_shard(0, 8);
+        rig_turns(2);
+        rig_expect(late, SALVO_TIMED_OUT_UNSENT, SALVO_STORED_NO, 0);
+        rig_expect(behind, SALVO_UNSENT_EARLIER_FAILED, SALVO_STORED_NO, 0);
+        assert_false(rig_any_request(&r));
+    }
+}
+
+/* Without a route messages wait in the line of their topic, not of their queue. */
+static void a_failure_holds_for_what_came_after_the_route_was_lost(void **state)
+{
+    static struct rig_request r;
+    struct salvo_route lost;
+    struct salvo_route_topic none = {.state = SALVO_ROUTE_UNKNOWN};
+    const struct salvo_route_topic *topics[2] = {&none, &none};
+    uint32_t bad, behind, other;
+
+    (void)state;
+    rig_start();
+    bad = rig_submit_shard(0, 8);
+    rig_turns(2);
+    assert_true(rig_any_request(&r));
+    lost = rig.route;
+    lost.epoch = 2;
+    lost.topics = topics;
+    salvo_lane_port_publish(&rig.lane.port, &lost);
+    behind = rig_submit_shard(0, 8);
+    other = rig_submit_shard(0, 12);
+    rig_turns(2);
+    rig_answer(&r, SALVO_RESPONSE_MESSAGE_ILLEGAL);
+    rig_turns(2);
+    rig_expect(bad, SALVO_REFUSED, SALVO_STORED_NO, 1);
+    rig_expect(behind, SALVO_UNSENT_EARLIER_FAILED, SALVO_STORED_NO, 0);
+    rig.route.epoch = 3;
+    salvo_lane_port_publish(&rig.lane.port, &rig.route);
+    rig_turns(3);
+    assert_true(rig_any_request(&r));
+    assert_int_equal(r.cookie, other);
+    rig_answer(&r, 0);
+    rig_turns(2);
+    rig_expect(other, SALVO_OK, SALVO_STORED_YES, 1);
+}
+
+/* The failures come in order; who commits each again as it is polled has them stored in order. */
+static void failed_messages_may_be_submitted_again_one_by_one(void **state)
+{
+    static struct rig_request r;
+    struct salvo_submitter *s = &rig.submitters[0];
+    const struct salvo_result_slot *result;
+    uint32_t first = 0, again[4], n = 0;
+
+    (void)state;
+    rig.conf.batch.mode = SALVO_BATCH_MODE_NATURAL;
+    rig.conf.tries_max = 1;
+    rig_start();
+    for (int i = 0; i < 4; i++) { /* two in a frame, one behind it, one in the ring */
+        uint32_t cookie = rig_submit_shard(0, 8);
+
+        first = i == 0 ? cookie : first;
+        if (i == 1 || i == 2)
+            rig_turns(2);
+        if (i == 2) {
+            assert_true(rig_any_request(&r));
+            assert_int_equal(r.cookie, first);
+            rig_answer(&r, SALVO_RESPONSE_SYSTEM_ERROR);
+        }
+    }
+    salvo_lane_do_work(&rig.lane);
+    while ((result = salvo_submitter_result(s)) != NULL) {
+        assert_int_equal(result->cookie, first + n);
+        assert_int_not_equal(result->stored, SALVO_STORED_YES);
+        rig.got[result->cookie].count++;
+        again[n++] = rig_submit_shard(0, 8);
+        salvo_submitter_result_done(s, result);
+        salvo_submitter_results_release(s);
+        salvo_lane_do_work(&rig.lane);
+    }
+    assert_int_equal(n, 4);
+    n = 0;
+    rig_turns(2);
+    while (rig_any_request(&r)) {
+        assert_int_equal(r.cookie, again[n]);
+        while (n < 4 && again[n] < r.cookie + (r.fields.batch ? 4 : 1))
+            n++;
+        rig_answer(&r, 0);
+        rig_turns(2);
+    }
+    for (int i = 0; i < 4; i++)
+        rig_expect(again[i], SALVO_OK, SALVO_STORED_YES, 1);
+}
+
+/* A slow queue's line may not use up what every other queue needs. */
+static void a_message_that_waits_in_its_line_too_long_is_told_so(void **state)
+{
+    (void)state;
+    rig_start();
+    rig_submit_shard(0, 8); /* is sent, and never answered */
+    for (int i = 0; i < 2; i++) {
+        struct salvo_msg *m = rig_claim(0, 0, 40);
+
+        m->slot->flags |= SALVO_SLOT_SHARD;
+        m->slot->shard_hash = 8;
+        m->slot->budget_ns = 50 * MS;
+        rig_commit(m);
+    }
+    rig_turns(2);
+    rig_pass_ms(60);
+    rig_expect(1, SALVO_TIMED_OUT_UNSENT, SALVO_STORED_NO, 0);
+    assert_non_null(strstr(rig.got[1].detail, "ordered messages before it"));
+}
+
+static void a_long_line_does_not_stop_the_others(void **state)
+{
+    static struct rig_request r;
+    uint32_t cookie;
+
+    (void)state;
+    rig_start();
+    for (int i = 0; i < 200; i++)
+        rig_submit_shard(0, 8);
+    rig_turns(10);
+    {
+        struct salvo_msg *m = rig_claim(1, 0, 40);
+
+        m->slot->flags |= SALVO_SLOT_PINNED;
+        m->slot->queue_index = 3;
+        cookie = rig_commit(m);
+    }
+    rig_turns(3);
+    assert_true(rig_next_request(1, &r) && r.cookie == cookie);
+    rig_answer(&r, 0);
+    rig_turn();
+    rig_expect(cookie, SALVO_OK, SALVO_STORED_YES, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RIG_TEST(a_refused_batch_is_taken_apart),
+        RIG_TEST(a_batch_answer_is_shared_out),
+        RIG_TEST(linger_gathers_until_due),
+        RIG_TEST(a_batch_that_cannot_go_lets_the_lane_sleep),
+        RIG_TEST(ordered_messages_go_one_at_a_time),
+        RIG_TEST(a_failed_shard_fails_alone),
+        RIG_TEST(a_failure_holds_for_what_is_in_the_ring_until_it_is_polled),
+        RIG_TEST(a_failure_before_the_first_byte_holds_too),
+        RIG_TEST(a_failure_holds_for_what_came_after_the_route_was_lost),
+        RIG_TEST(failed_messages_may_be_submitted_again_one_by_one),
+        RIG_TEST(a_message_that_waits_in_its_line_too_long_is_told_so),
+        RIG_TEST(a_long_line_does_not_stop_the_others),
+    };
+
+    return cmocka_run_group_tests_name("dataplane/lane_batch", tests, NULL, NULL);
+}
