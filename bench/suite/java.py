@@ -28,12 +28,13 @@ LISTS, LIST = 32, 200
 # else is as it comes.
 CALLER = ("-D", "threads=caller", "-D", f"timeout_ms={TIMEOUT_S}s", "-D", f"drain_ms={TIMEOUT_S}s")
 
-# Java's mode: (its options, salvo's beside it): as many messages out.
+# Java's mode: (its options, salvo's beside it): as many messages out, and in a frame.
 MODES = {
     "sync": (("--threads", SYNC_THREADS), ("--closed", SYNC_THREADS)),
     "async": (("--threads", 2, "--window", WINDOW), ("--closed", WINDOW)),
     "batch": (("--threads", 2, "--window", LISTS, "--batch", LIST),
-              ("--linger", "1ms", "--batch-bytes", "32KiB", "--closed", LISTS * LIST)),
+              ("--linger", "1ms", "--batch-bytes", "64KiB", "--batch-count", LIST, "--closed",
+               LISTS * LIST)),
 }
 SALVO = {"sync": f"salvo, {SYNC_THREADS} out", "async": f"salvo, {WINDOW} out",
          "batch": "salvo linger"}
@@ -202,7 +203,8 @@ def run(plan, report):
         f"{BROKER['waitTimeMillsInSendQueue']}; {SIZE} B; sync {SYNC_THREADS} threads beside "
         f"--closed {SYNC_THREADS}, async with {WINDOW} out beside --closed {WINDOW}, lists of "
         f"{LIST} x {LISTS} beside --linger 1ms --closed {LISTS * LIST}; salvo threads=caller, "
-        f"idle=gather (its default); {plan.java_repeats} rounds of {plan.java_seconds} s, medians")
+        f"idle=gather (its default), batches of {LIST} too; {plan.java_repeats} rounds of "
+        f"{plan.java_seconds} s, medians")
     runs = {(who, mode): Runs() for who in ("java", "salvo") for mode in MODES}
     try:
         with contextlib.ExitStack() as stack:
