@@ -29,7 +29,6 @@ static void load_measure_begin(struct salvo_load *load)
 {
     load->measuring = true;
     load->cpu_before = salvo_cpu_process_seconds();
-    load->stolen_before = salvo_cpu_stolen_seconds();
     load->lane_busy_before_ns = load_lane_busy_ns(load);
     if (load->conf->rate <= 0 && load->conf->count != 0)
         load->target = load->next + load->conf->count;
@@ -330,10 +329,9 @@ static void load_finish(struct salvo_load *load)
     result->measured_ns = SALVO_MAX(
         submitting_ns,
         (result->measured.acked != 0 ? load->last_ack_ns : load->last_result_ns) - from_ns);
-    if (load->measuring) {
+    result->stolen_seconds = salvo_cpu_stolen_seconds() - load->stolen_before;
+    if (load->measuring)
         result->cpu_seconds = salvo_cpu_process_seconds() - load->cpu_before;
-        result->stolen_seconds = salvo_cpu_stolen_seconds() - load->stolen_before;
-    }
 }
 
 static void load_note_lane_share(struct salvo_load *load, int64_t now_ns)
@@ -409,6 +407,8 @@ int salvo_load_run(const struct salvo_load_conf *conf, struct salvo_load_live *l
     if (r == 0) {
         salvo_load_wait_init();
         salvo_payload_next(&load.payload, &load.draw);
+        /* Not behind the warm-up: on large machines the kernel takes long to say it. */
+        load.stolen_before = salvo_cpu_stolen_seconds();
         load.start_ns = salvo_clock_mono_ns(load.clock);
         load_plan(&load);
         load_submit_all(&load);

@@ -90,7 +90,7 @@ struct salvo_load_result {
     int64_t measured_ns;
     int64_t submitting_ns; /* of that, until the last submission */
     double cpu_seconds;    /* the whole process, behind the warm-up */
-    double stolen_seconds; /* kept from all CPUs by a hypervisor, behind the warm-up */
+    double stolen_seconds; /* kept from all CPUs by a hypervisor, the whole run */
 
     struct salvo_hist latency;        /* acked messages, ns */
     struct salvo_hist schedule_error; /* open loop: due to committed, ns */

@@ -142,7 +142,7 @@ static void text_foot(const struct salvo_report *report, FILE *to)
             report->machine.cores, (double)report->machine.memory_bytes / 1073741824.0,
             report->machine.kernel);
     if (report->result->stolen_seconds > 0)
-        fprintf(to, "             its hypervisor kept its CPUs from it for %.2f s meanwhile\n",
+        fprintf(to, "             its hypervisor kept its CPUs from it for %.2f s of the run\n",
                 report->result->stolen_seconds);
     fprintf(to, "  build      salvo %s%s%s, %s, %s\n", report->build.version,
             report->build.git[0] != '\0' ? " " : "", report->build.git, report->build.compiler,

@@ -235,8 +235,13 @@ def test_closed_loop_by_count(salvo_bin, tmp_path):
     assert report["rate_per_s"] == pytest.approx(20000 / report["seconds"], rel=1e-6)
 
 
+def stolen_seconds():
+    steal = Path("/proc/stat").read_text().split()[8]
+    return int(steal) / os.sysconf("SC_CLK_TCK")
+
+
 def test_open_loop_by_duration_and_warmup(salvo_bin, tmp_path):
-    began = time.monotonic()
+    began, stolen = time.monotonic(), stolen_seconds()
     report = report_of(salvo_bin, tmp_path, "--rate", "2k", "--duration", "2s", "--warmup", "500ms")
     took = time.monotonic() - began
     assert report["planned"] == report["acked"] == 5000
@@ -244,6 +249,7 @@ def test_open_loop_by_duration_and_warmup(salvo_bin, tmp_path):
     assert report["loop"] == "open" and report["latency_from"] == "intended"
     assert 1.99 < report["seconds"] < took - 0.5
     assert report["client"]["schedule_error_us"]["max"] > 0
+    assert -0.001 < report["machine"]["stolen_seconds"] < stolen_seconds() - stolen + 0.001
 
 
 def test_open_loop_by_count(salvo_bin, tmp_path):

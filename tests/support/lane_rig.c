@@ -20,7 +20,6 @@ struct salvo_net_event *rig_push_event(enum salvo_net_event_kind kind, uint32_t 
     return e;
 }
 
-/* The link ends: of what was taken, handed_over bytes may have reached the broker. */
 void rig_link_dies(uint32_t link, enum salvo_net_down reason, uint64_t handed_over)
 {
     struct rig_link *l = &rig_net.links[link];

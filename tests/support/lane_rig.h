@@ -101,9 +101,11 @@ void rig_turns(unsigned n);
 void rig_pass_ms(unsigned ms);
 void rig_drain(int64_t deadline_ns);
 
-/* The live link to a broker; its end; something that happens on it. */
+/* The live link to a broker. */
 uint32_t rig_link_to(uint32_t broker);
+/* The link ends: of what was taken, handed_over bytes may have reached the broker. */
 void rig_link_dies(uint32_t link, enum salvo_net_down reason, uint64_t handed_over);
+/* Something that happens on a link: the caller fills the rest. */
 struct salvo_net_event *rig_push_event(enum salvo_net_event_kind kind, uint32_t link);
 
 /* A message whose body begins with its cookie; commit and submit return the cookie. */
