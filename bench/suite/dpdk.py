@@ -89,7 +89,7 @@ def run(plan, report):
         mocks = [programs.mock(plan, "--listen", address, "--port", PORT, "--topic", "T:4", "--cpu",
                                SERVER_CPU, "--answer-only", namespace=pair.server, cpu=SERVER_CPU)
                  for address in (pair.server_address, f"{NETWORK}.2")]
-        with mocks[0] as (first, _), mocks[1] as (second, _):
+        with mocks[0] as first, mocks[1] as second:
             cases = [(name, case) for name, case in CASES.items()
                      if not name.startswith("dpdk") or _can_run(plan, pair, second, case[1])]
             runs = {name: Runs() for name, _ in cases}

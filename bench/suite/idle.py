@@ -11,7 +11,7 @@ TARGET = 0.01  # of a core, per lane
 
 
 def run(plan, report):
-    with programs.mock(plan, "--topic", "T:4") as (nameserver, _):
+    with programs.mock(plan, "--topic", "T:4") as nameserver:
         args = programs.command([plan.build / "salvo", "send", "--topic", "T", "--nameserver",
                                  nameserver, "-D", f"lanes={LANES}", "-"])
         with programs.running(args, stdin=subprocess.PIPE) as process:

@@ -71,14 +71,14 @@ def blaster(plan, to, *options, namespace=None, cpu=None):
 
 @contextlib.contextmanager
 def mock(plan, *options, namespace=None, cpu=None):
-    """`salvo mock`: gives (nameserver address, pid)."""
+    """`salvo mock`: gives its nameserver address."""
     with running(command([plan.build / "salvo", "mock", *options], namespace, cpu)) as process:
         line = process.stdout.readline()
         match = re.fullmatch(r"nameserver (\S+:\d+)\n", line)
         if match is None:
             process.kill()
             raise Failed("salvo mock: " + (line + process.stderr.read())[-800:])
-        yield match[1], process.pid
+        yield match[1]
 
 
 @contextlib.contextmanager

@@ -195,7 +195,7 @@ def runs_of(*rounds, **common):
     """A round: (rate, reasons why it is invalid)."""
     runs = report.Runs()
     for rate, reasons in rounds:
-        runs.add(reasons, **{"rate": rate, "cpu_us": 1.0, "core_share": 0.5, "mock_share": 0.95,
+        runs.add(reasons, **{"rate": rate, "cpu_us": 1.0, "core_share": 0.5,
                              "p50_us": 10.0, "p99_us": 20.0, **common})
     return runs
 
@@ -228,10 +228,8 @@ def test_ratios_are_of_the_two_runs_of_a_round():
 
 
 def test_a_row_names_the_core_that_was_its_limit():
-    assert veth.limit_of(0.99, 0.4) == "the client's core is the limit"
-    assert veth.limit_of(0.5, 0.95) == "the mock's core is the limit"
-    assert veth.limit_of(0.95, 0.95) == "both cores are the limit"
-    assert veth.limit_of(0.7, 0.8).startswith("neither")
+    assert veth.limit_of(0.99) == "the client's core is the limit"
+    assert veth.limit_of(0.5).startswith("the client waited")
 
 
 def test_a_peer_is_warm_when_its_compilers_rest_and_its_rate_stands():
