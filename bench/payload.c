@@ -11,14 +11,12 @@
  * on going back to literals: 0.3 % of 1 KiB. Shorter bodies are one unit. */
 #define PAYLOAD_UNIT 1024u
 
-/* The pool stays in the second-level cache for ordinary bodies, and is wider than zlib's window of
- * 32 KiB, so that a body never repeats within reach. */
-#define PAYLOAD_POOL_MIN (256u * 1024u)
+/* Bodies are cut from the pool one behind the other, which the CPU fetches ahead by itself. It is
+ * wider than zlib's window of 32 KiB, so that nothing repeats within reach, and takes no more of
+ * the second-level cache than that needs: what is measured needs the rest. */
+#define PAYLOAD_POOL_MIN (128u * 1024u)
 
 #define PAYLOAD_RUN_BYTE 0x20
-
-/* Bytes of the next body that are fetched ahead; what follows is in order, which the CPU sees. */
-#define PAYLOAD_AHEAD 256u
 
 int salvo_payload_init(struct salvo_payload *payload, const struct salvo_payload_conf *conf)
 {
@@ -74,10 +72,10 @@ void salvo_payload_next(struct salvo_payload *payload, struct salvo_payload_draw
     ret_draw->size = conf->size_min;
     if (conf->size_max > conf->size_min)
         ret_draw->size += salvo_random_below(random, conf->size_max - conf->size_min + 1);
-    ret_draw->pool_offset = salvo_random_below(random, payload->pool_span);
-    /* The body is filled a message later: where it comes from is no guess for the CPU. */
-    for (uint64_t at = 0; at < SALVO_MIN(ret_draw->size, PAYLOAD_AHEAD); at += SALVO_CACHE_LINE)
-        __builtin_prefetch(payload->pool + ret_draw->pool_offset + at);
+    if (payload->pool_at >= payload->pool_span) /* each lap cuts at other places */
+        payload->pool_at = salvo_random_below(random, PAYLOAD_UNIT);
+    ret_draw->pool_offset = payload->pool_at;
+    payload->pool_at += ret_draw->size;
     ret_draw->tag = NULL;
     if (conf->tags_count > 0)
         ret_draw->tag = conf->tags[salvo_random_below(random, conf->tags_count)];

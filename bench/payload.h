@@ -35,6 +35,7 @@ struct salvo_payload {
     uint64_t number;
     uint8_t *pool;
     uint64_t pool_span; /* a body may start at 0 .. pool_span - 1 */
+    uint64_t pool_at;   /* where the next one starts */
 };
 
 /* 0, -EINVAL (sizes, share) or -ENOMEM. */

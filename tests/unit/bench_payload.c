@@ -76,6 +76,33 @@ static void one_seed_gives_one_sequence(void **state)
     salvo_payload_deinit(&b);
 }
 
+/* Nothing of a body comes again within 64 KiB, twice zlib's window, and no two laps of the pool are
+ * cut at the same places. */
+static void nothing_repeats_within_reach(void **state)
+{
+    struct salvo_payload_conf conf = conf_of(128, 128, 0);
+    struct salvo_payload payload;
+    struct salvo_payload_draw draw;
+    uint64_t end = 0, lap_bytes = 0, starts[8];
+    unsigned laps = 0;
+
+    assert_int_equal(salvo_payload_init(&payload, &conf), 0);
+    salvo_payload_next(&payload, &draw);
+    while (laps < SALVO_ARRAY_LENGTH(starts)) {
+        end = draw.pool_offset + draw.size;
+        lap_bytes += draw.size;
+        salvo_payload_next(&payload, &draw);
+        if (draw.pool_offset == end)
+            continue;
+        assert_true(lap_bytes >= UINT64_C(64) * 1024);
+        for (unsigned i = 0; i < laps; i++)
+            assert_int_not_equal(starts[i], draw.pool_offset);
+        starts[laps++] = draw.pool_offset;
+        lap_bytes = 0;
+    }
+    salvo_payload_deinit(&payload);
+}
+
 static void bodies_differ_even_when_wholly_compressible(void **state)
 {
     struct salvo_payload_conf conf = conf_of(16, 16, 1);
@@ -155,6 +182,7 @@ int main(void)
         cmocka_unit_test(sizes_stay_in_range_and_reach_both_ends),
         cmocka_unit_test(impossible_settings_are_refused),
         cmocka_unit_test(one_seed_gives_one_sequence),
+        cmocka_unit_test(nothing_repeats_within_reach),
         cmocka_unit_test(bodies_differ_even_when_wholly_compressible),
         cmocka_unit_test(keys_and_tags_are_spread),
         cmocka_unit_test(compressibility_holds_for_zlib),
