@@ -12,7 +12,7 @@
  * moving, long enough that the looks cost nothing. In caller mode this is also what a turn of the
  * lane finds, and so what it can hand to the network at once: as many as it takes in one. */
 #define LOAD_BURST_MAX        32u
-#define LOAD_BURST_CALLER_MAX 256u
+#define LOAD_BURST_CALLER_MAX 512u
 /* Closed loop: messages that share a reading of the clock, taken before the first of them. Their
  * latency is said some microseconds too long, never too short. */
 #define LOAD_CLOCK_SHARED 16u
@@ -120,9 +120,10 @@ static void load_note_commit(struct salvo_load *load, int64_t from_ns, int64_t n
 
     load_note_room(load, now_ns, true);
     load->last_commit_ns = now_ns;
-    result->all.bytes += load->draw.size;
-    if (from_ns < load->start_ns + load->conf->warmup_ns)
+    if (from_ns < load->start_ns + load->conf->warmup_ns) {
+        load->warm.bytes += load->draw.size;
         return;
+    }
     result->measured.committed++;
     result->measured.bytes += load->draw.size;
     if (load->conf->rate > 0)
@@ -148,9 +149,10 @@ static int load_submit_one(struct salvo_load *load, int64_t now_ns)
     }
     from_ns = now_ns;
     if (conf->rate > 0) {
-        now_ns = salvo_clock_mono_ns(load->clock);
+        now_ns = salvo_now_ns(conf->sender);
         from_ns = load_due_ns(load, load->next);
     }
+    (void)salvo_set_now(m, now_ns); /* refused when this process stood still: commit reads it */
     r = salvo_commit(m, load->draw.size, (uint64_t)(from_ns - load->start_ns));
     salvo_assert(r == 0);
     load_note_commit(load, from_ns, now_ns);
@@ -168,7 +170,7 @@ static int load_submit(struct salvo_load *load)
 {
     const struct salvo_load_conf *conf = load->conf;
     unsigned burst = conf->caller ? LOAD_BURST_CALLER_MAX : LOAD_BURST_MAX;
-    int64_t now_ns = salvo_clock_mono_ns(load->clock);
+    int64_t now_ns = salvo_now_ns(load->conf->sender);
     uint64_t limit = load->target;
     unsigned n;
 
@@ -181,7 +183,7 @@ static int load_submit(struct salvo_load *load)
         if (conf->rate <= 0 && conf->window != 0 && load->out >= conf->window)
             break;
         if (n != 0 && n % LOAD_CLOCK_SHARED == 0)
-            now_ns = salvo_clock_mono_ns(load->clock);
+            now_ns = salvo_now_ns(load->conf->sender);
         if (load_submit_one(load, now_ns)) {
             load_note_room(load, now_ns, load->result->trouble != NULL);
             break;
@@ -211,17 +213,19 @@ static bool load_submitting_over(struct salvo_load *load, int64_t now_ns)
 static void load_publish(struct salvo_load *load)
 {
     struct salvo_load_live *live = load->live;
-    const struct salvo_load_counts *all = &load->result->all;
+    const struct salvo_load_counts *warm = &load->warm;
+    const struct salvo_load_counts *measured = &load->result->measured;
     /* Pairs with the release in salvo_load_live_take: the follower is done with the other hist. */
     uint32_t wanted = atomic_load_explicit(&live->swaps_wanted, memory_order_acquire);
 
     atomic_store_explicit(&live->planned, load->target == UINT64_MAX ? 0 : load->target,
                           memory_order_relaxed);
     atomic_store_explicit(&live->committed, load->next, memory_order_relaxed);
-    atomic_store_explicit(&live->acked, all->acked, memory_order_relaxed);
-    atomic_store_explicit(&live->failed, all->failed, memory_order_relaxed);
-    atomic_store_explicit(&live->timed_out, all->timed_out, memory_order_relaxed);
-    atomic_store_explicit(&live->unsent, all->unsent, memory_order_relaxed);
+    atomic_store_explicit(&live->acked, warm->acked + measured->acked, memory_order_relaxed);
+    atomic_store_explicit(&live->failed, warm->failed + measured->failed, memory_order_relaxed);
+    atomic_store_explicit(&live->timed_out, warm->timed_out + measured->timed_out,
+                          memory_order_relaxed);
+    atomic_store_explicit(&live->unsent, warm->unsent + measured->unsent, memory_order_relaxed);
     if (wanted != load->swaps) {
         load->swaps = wanted;
         /* Hands the filled hist over: pairs with the acquire in salvo_load_live_take. */
@@ -265,7 +269,7 @@ static void load_submit_all(struct salvo_load *load)
         if (!load->measuring && now_ns >= warm_ns)
             load_measure_begin(load);
         work = load_turn(load, true);
-        now_ns = salvo_clock_mono_ns(load->clock);
+        now_ns = salvo_now_ns(load->conf->sender);
         if (work > 0 && load->measuring)
             load->result->busy_ns += now_ns - turn_ns;
         over = load_submitting_over(load, now_ns);
@@ -275,7 +279,7 @@ static void load_submit_all(struct salvo_load *load)
             if (!load->measuring)
                 until_ns = SALVO_MIN(until_ns, warm_ns);
             salvo_load_wait(load, now_ns, until_ns);
-            now_ns = salvo_clock_mono_ns(load->clock);
+            now_ns = salvo_now_ns(load->conf->sender);
         }
     }
     load_note_room(load, now_ns, true);
@@ -284,25 +288,25 @@ static void load_submit_all(struct salvo_load *load)
 /* Waits for the results of what is out. */
 static void load_drain_until(struct salvo_load *load, int64_t deadline_ns)
 {
-    int64_t now_ns = salvo_clock_mono_ns(load->clock);
+    int64_t now_ns = salvo_now_ns(load->conf->sender);
 
     while (load->out > 0 && now_ns < deadline_ns) {
         if (load_turn(load, false) == 0)
             salvo_load_wait(load, now_ns, deadline_ns);
-        now_ns = salvo_clock_mono_ns(load->clock);
+        now_ns = salvo_now_ns(load->conf->sender);
     }
 }
 
 static void load_drain(struct salvo_load *load)
 {
-    int64_t now_ns = salvo_clock_mono_ns(load->clock);
+    int64_t now_ns = salvo_now_ns(load->conf->sender);
 
     atomic_store_explicit(&load->live->draining, true, memory_order_relaxed);
     load_drain_until(load, now_ns + load->conf->drain_ns);
     if (load->out > 0) {
         load->result->drain_cut = true;
         salvo_drain(load->conf->sender, 0);
-        now_ns = salvo_clock_mono_ns(load->clock);
+        now_ns = salvo_now_ns(load->conf->sender);
         load_drain_until(load, now_ns + SALVO_NS_PER_S);
     }
     load_publish(load);
@@ -319,6 +323,8 @@ static void load_finish(struct salvo_load *load)
     if (result->open_loop)
         submitting_ns = SALVO_MAX(
             submitting_ns, (int64_t)((double)result->measured.committed * 1e9 / load->conf->rate));
+    salvo_load_counts_add(&result->all, &load->warm);
+    salvo_load_counts_add(&result->all, &result->measured);
     result->all.committed = load->next;
     result->all.planned = load->next;
     if (result->open_loop && load->target != UINT64_MAX)
@@ -396,8 +402,7 @@ static void load_close(struct salvo_load *load)
 int salvo_load_run(const struct salvo_load_conf *conf, struct salvo_load_live *live,
                    struct salvo_load_result *ret_result)
 {
-    struct salvo_load load = {
-        .conf = conf, .live = live, .result = ret_result, .clock = salvo_clock_tsc()};
+    struct salvo_load load = {.conf = conf, .live = live, .result = ret_result};
     int r;
 
     memset(ret_result, 0, sizeof(*ret_result));
@@ -409,10 +414,10 @@ int salvo_load_run(const struct salvo_load_conf *conf, struct salvo_load_live *l
         salvo_payload_next(&load.payload, &load.draw);
         /* Not behind the warm-up: on large machines the kernel takes long to say it. */
         load.stolen_before = salvo_cpu_stolen_seconds();
-        load.start_ns = salvo_clock_mono_ns(load.clock);
+        load.start_ns = salvo_now_ns(conf->sender);
         load_plan(&load);
         load_submit_all(&load);
-        load_note_lane_share(&load, salvo_clock_mono_ns(load.clock));
+        load_note_lane_share(&load, salvo_now_ns(conf->sender));
         load_drain(&load);
         load_finish(&load);
     }

@@ -66,6 +66,20 @@ static void result_count(struct salvo_load_counts *counts, const salvo_result *r
         result_count_failure(counts, code, salvo_result_stored(result) == SALVO_STORED_UNKNOWN);
 }
 
+void salvo_load_counts_add(struct salvo_load_counts *to, const struct salvo_load_counts *counts)
+{
+    for (unsigned i = 0; i < SALVO_CODES; i++)
+        to->codes[i] += counts->codes[i];
+    to->acked += counts->acked;
+    to->failed += counts->failed;
+    to->timed_out += counts->timed_out;
+    to->unsent += counts->unsent;
+    to->stored_unknown += counts->stored_unknown;
+    to->stored_unknown_unsent += counts->stored_unknown_unsent;
+    to->retried += counts->retried;
+    to->bytes += counts->bytes;
+}
+
 static void result_take(void *arg, const salvo_result *result)
 {
     struct salvo_load *load = arg;
@@ -73,18 +87,17 @@ static void result_take(void *arg, const salvo_result *result)
     int64_t from_ns = (int64_t)salvo_result_cookie(result);
     int64_t done_ns = salvo_result_done_ns(result);
     enum salvo_code code = salvo_result_code(result);
+    bool measured = from_ns >= load->conf->warmup_ns;
 
     load->out--;
     load->last_result_ns = SALVO_MAX(load->last_result_ns, done_ns);
-    result_count(&load->result->all, result, code);
-    if (from_ns >= load->conf->warmup_ns)
-        result_count(&load->result->measured, result, code);
+    result_count(measured ? &load->result->measured : &load->warm, result, code);
     if (code > SALVO_OK_FLUSH_SLAVE_TIMEOUT) {
         result_note_kind(load->result, result, code);
         return;
     }
     load->last_ack_ns = SALVO_MAX(load->last_ack_ns, done_ns);
-    if (from_ns >= load->conf->warmup_ns) {
+    if (measured) {
         int64_t latency_ns = SALVO_MAX(done_ns - load->start_ns - from_ns, INT64_C(0));
 
         salvo_hist_record(&live->hists[load->swaps % 2], (uint64_t)latency_ns);

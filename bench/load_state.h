@@ -1,14 +1,12 @@
 /* What load.c, load_result.c and load_wait.c share. */
 #pragma once
 
-#include "base/clock.h"
 #include "bench/load.h"
 
 struct salvo_load {
     const struct salvo_load_conf *conf;
     struct salvo_load_live *live;
     struct salvo_load_result *result;
-    struct salvo_clock *clock;
     salvo_submitter *submitters[SALVO_LOAD_SUBMITTERS_MAX];
     struct salvo_payload payload;
 
@@ -20,6 +18,8 @@ struct salvo_load {
     double cpu_before;
     double stolen_before;
     uint64_t lane_busy_before_ns;
+
+    struct salvo_load_counts warm; /* before the end of the warm-up; the rest is the result's */
 
     /* submitting */
     uint64_t next; /* number of the message to submit next */
@@ -37,6 +37,8 @@ struct salvo_load {
 
 /* load_result.c: polls every submitter. Returns how many results came. */
 int salvo_load_poll(struct salvo_load *load);
+/* Adds what was counted of messages: all but planned and committed. */
+void salvo_load_counts_add(struct salvo_load_counts *to, const struct salvo_load_counts *counts);
 
 /* load_wait.c: nothing to do for now; sleeps as configured, at most until `until_ns`. */
 void salvo_load_wait(struct salvo_load *load, int64_t now_ns, int64_t until_ns);

@@ -334,6 +334,16 @@ int salvo_set_id(salvo_msg *m, const uint8_t id[12])
     return 0;
 }
 
+int64_t salvo_now_ns(const salvo *sender)
+{
+    return salvo_clock_mono_ns(sender->sender.clock);
+}
+
+int salvo_set_now(salvo_msg *m, int64_t now_ns)
+{
+    return salvo_submitter_set_now(m, now_ns);
+}
+
 int salvo_commit(salvo_msg *m, size_t size, uint64_t cookie)
 {
     return salvo_submitter_commit(m, size, cookie);

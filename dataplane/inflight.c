@@ -254,9 +254,15 @@ struct salvo_item *salvo_item_take(struct salvo_inflight *inflight, uint32_t *re
     return item;
 }
 
+void salvo_items_free(struct salvo_inflight *inflight, uint32_t first, uint32_t last,
+                      uint32_t count)
+{
+    inflight->items[last].next = inflight->items_free;
+    inflight->items_free = first;
+    inflight->items_free_count += count;
+}
+
 void salvo_item_free(struct salvo_inflight *inflight, uint32_t index)
 {
-    inflight->items[index].next = inflight->items_free;
-    inflight->items_free = index;
-    inflight->items_free_count++;
+    salvo_items_free(inflight, index, index, 1);
 }

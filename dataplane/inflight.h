@@ -168,3 +168,6 @@ int64_t salvo_wheel_next_ns(const struct salvo_inflight *inflight);
 
 struct salvo_item *salvo_item_take(struct salvo_inflight *inflight, uint32_t *ret_index);
 void salvo_item_free(struct salvo_inflight *inflight, uint32_t index);
+/* A list of `count` items, linked by `next` from `first` to `last`. */
+void salvo_items_free(struct salvo_inflight *inflight, uint32_t first, uint32_t last,
+                      uint32_t count);

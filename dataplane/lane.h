@@ -27,7 +27,7 @@
 #define SALVO_LANE_EVENTS_PER_CYCLE   64
 #define SALVO_LANE_EXPIRED_PER_CYCLE  256
 #define SALVO_LANE_WAITING_PER_CYCLE  64
-#define SALVO_LANE_MESSAGES_PER_CYCLE 256
+#define SALVO_LANE_MESSAGES_PER_CYCLE 512
 
 /* Bytes of the rings from and to control: some 500 commands and 2,000 events. */
 #define SALVO_LANE_COMMANDS_RING SALVO_KIB(64)

@@ -387,6 +387,7 @@ void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
     bool broken = ordered && end->stored != SALVO_STORED_YES && !end->line_goes_on;
     bool turn = ordered && lane->lines[queue].busy == index;
     struct salvo_text ids = {0};
+    uint32_t last = SALVO_ITEM_NONE;
     uint32_t n = 0;
 
     salvo_assert((request->flags & (SALVO_REQUEST_IN_LIST | SALVO_REQUEST_IN_LINE)) == 0);
@@ -410,6 +411,7 @@ void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
         if (SALVO_UNLIKELY(broken))
             salvo_failures_add(&s->failures, request->topic, item->shard_hash, lane->failures);
         salvo_submitter_result_commit(s);
+        last = i;
         i = item->next;
     }
     salvo_assert(n == request->items_count);
@@ -422,12 +424,8 @@ void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
             lane_line_fail_requests(lane, lane_topic_line(lane, request->topic)->head, items,
                                     now_ns);
     }
-    while (items != SALVO_ITEM_NONE) {
-        uint32_t next = lane->inflight.items[items].next;
-
-        salvo_item_free(&lane->inflight, items);
-        items = next;
-    }
+    if (n != 0)
+        salvo_items_free(&lane->inflight, items, last, n);
     salvo_lane_unhold(lane, request);
     salvo_request_free(&lane->inflight, request);
     if (turn)

@@ -14,6 +14,9 @@
  */
 #define SUBMITTER_COMPRESS_HERE SALVO_KIB(16)
 
+/* Of this many readings of the caller's at least one is held against the clock. */
+#define SUBMITTER_NOW_CHECKED 256
+
 static size_t submitter_scratch_size(const struct salvo_submitter_conf *conf)
 {
     return conf->compression == SALVO_COMPRESS_NONE ? 0 : conf->body_size_max;
@@ -98,6 +101,7 @@ bool salvo_submitter_take(struct salvo_submitter *s, struct salvo_lane_port *por
     s->results_dirty = false;
     s->event_fd_wanted = false;
     s->wall_read_ns = INT64_MIN / 2;
+    s->now_checked_ns = INT64_MIN / 2;
     s->msg = (struct salvo_msg){.submitter = s};
     atomic_store_explicit(&s->lane_index, port->lane_index, memory_order_relaxed);
     /* Release: pairs with the acquire in lane_find_submitters; the rings are set up. */
@@ -140,6 +144,7 @@ int salvo_submitter_claim(struct salvo_submitter *s, uint32_t topic, size_t size
     m->properties.failed = false;
     m->error = NULL;
     m->size_max = size_max;
+    m->now_ns = 0;
     m->has_id = false;
     *ret_msg = m;
     return 0;
@@ -171,6 +176,27 @@ int salvo_submitter_set_property(struct salvo_msg *m, const char *name, const ch
         m->error = "properties are longer than 32,000 bytes together";
         return salvo_raise(-ENOSPC);
     }
+    return 0;
+}
+
+/* Held against the clock when it is a second away from the last that was, and every so often, so
+ * that a caller who hands over another clock, or never reads his again, is told. */
+int salvo_submitter_set_now(struct salvo_msg *m, int64_t now_ns)
+{
+    struct salvo_submitter *s = m->submitter;
+
+    salvo_assert(m->slot != NULL);
+    if (SALVO_UNLIKELY((uint64_t)now_ns - (uint64_t)s->now_checked_ns > (uint64_t)SALVO_NS_PER_S ||
+                       s->committed % SUBMITTER_NOW_CHECKED == 0)) {
+        uint64_t age_ns = (uint64_t)salvo_clock_mono_ns(s->conf.clock) - (uint64_t)now_ns;
+
+        if (age_ns + (uint64_t)SALVO_NS_PER_S > 2 * (uint64_t)SALVO_NS_PER_S) {
+            m->error = "the time is no reading of salvo_now_ns() of within a second";
+            return salvo_raise(-EINVAL);
+        }
+        s->now_checked_ns = now_ns;
+    }
+    m->now_ns = now_ns;
     return 0;
 }
 
@@ -229,7 +255,7 @@ int salvo_submitter_commit(struct salvo_msg *m, size_t size, uint64_t cookie)
     slot->cookie = cookie;
     if (slot->flags & SALVO_SLOT_SHARD)
         slot->failures_polled = s->failures_polled;
-    now_ns = salvo_clock_mono_loose_ns(s->conf.clock);
+    now_ns = m->now_ns != 0 ? m->now_ns : salvo_clock_mono_loose_ns(s->conf.clock);
     slot->deadline_ns = now_ns + slot->budget_ns;
     at = m->properties.at; /* the claim has 256 bytes more than the writer may use */
     submitter_write_id(s, m, now_ns, &at);

@@ -127,6 +127,7 @@ struct salvo_msg {
     struct salvo_submitter *submitter;
     const char *error; /* a literal */
     size_t size_max;   /* of the body, as claimed */
+    int64_t now_ns;    /* when it was made; 0: commit reads the clock */
     bool has_id;
 };
 
@@ -153,7 +154,8 @@ struct salvo_submitter {
     uint32_t failures_polled; /* results polled that do not say "stored" */
     int64_t wall_ms; /* wall clock when mono stood at wall_read_ns: read anew every millisecond */
     int64_t wall_read_ns;
-    bool event_fd_wanted;        /* somebody asked for the descriptor: it is armed from then on */
+    int64_t now_checked_ns; /* the last reading of the caller's that was held against the clock */
+    bool event_fd_wanted;   /* somebody asked for the descriptor: it is armed from then on */
     _Atomic(uint32_t) *draining; /* the sender's: inputs are closed */
 
     /* both: one producer, one consumer each */
@@ -193,6 +195,7 @@ int salvo_submitter_commit(struct salvo_msg *m, size_t size, uint64_t cookie);
 void salvo_submitter_abort(struct salvo_msg *m);
 int salvo_submitter_set_property(struct salvo_msg *m, const char *name, const char *value,
                                  bool reserved_too);
+int salvo_submitter_set_now(struct salvo_msg *m, int64_t now_ns);
 /* The result at the front, or NULL (and the file descriptor, once asked for, is armed). Ends with
  * _result_done, once for each; what is committed in between knows of it. */
 const struct salvo_result_slot *salvo_submitter_result(struct salvo_submitter *s);

@@ -188,6 +188,15 @@ SALVO_API int salvo_set_wait_store(salvo_msg *m, int wait);
 /* The 12 bytes behind the address in UNIQ_KEY, for a message that is sent again after a crash. */
 SALVO_API int salvo_set_id(salvo_msg *m, const uint8_t id[12]);
 
+/* salvo's clock: nanoseconds that never go back, on the origin of CLOCK_MONOTONIC and by some
+ * millionths faster or slower. Any thread. */
+SALVO_API int64_t salvo_now_ns(const salvo *sender);
+/* When the message was made: a reading of salvo_now_ns() that the caller has anyway, at most a
+ * second old. salvo_commit then reads no clock, which costs as much as a tenth of the rest of it;
+ * several messages may share a reading. The budget counts from it. 0; -EINVAL (no such reading;
+ * salvo_msg_error() says so; not every stale one is noticed). */
+SALVO_API int salvo_set_now(salvo_msg *m, int64_t now_ns);
+
 /* Hands the message over: `size` bytes of body (1 to what was claimed). `cookie` comes back with
  * the result. Compresses bodies over 16 KiB here when compression is on. 0; -EINVAL (size; the
  * message is still claimed). */
@@ -214,7 +223,7 @@ SALVO_API int
 salvo_result_broker_code(const salvo_result *result);         /* ResponseCode; -1: no answer */
 SALVO_API int salvo_result_tries(const salvo_result *result); /* transmissions, 0: never sent */
 SALVO_API int64_t
-salvo_result_done_ns(const salvo_result *result); /* CLOCK_MONOTONIC, when the lane knew */
+salvo_result_done_ns(const salvo_result *result); /* salvo_now_ns() when the lane knew */
 /* Broker name of the last try, "" when there was none. Lives as long as the sender. */
 SALVO_API const char *salvo_result_broker(const salvo_result *result);
 SALVO_API int salvo_result_queue_id(const salvo_result *result);         /* -1: unknown */

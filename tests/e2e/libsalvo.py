@@ -71,6 +71,8 @@ FUNCTIONS = {
     "salvo_set_delay": (c_int, [c_void_p, c_int]),
     "salvo_set_wait_store": (c_int, [c_void_p, c_int]),
     "salvo_set_id": (c_int, [c_void_p, c_char_p]),
+    "salvo_now_ns": (c_int64, [c_void_p]),
+    "salvo_set_now": (c_int, [c_void_p, c_int64]),
     "salvo_commit": (c_int, [c_void_p, c_size_t, c_uint64]),
     "salvo_abort": (None, [c_void_p]),
     "salvo_poll": (c_int, [c_void_p, RESULT_FN, c_void_p, c_int]),
@@ -226,6 +228,7 @@ class Submitter:
         delay=None,
         wait_store=None,
         id=None,
+        now_ns=None,
         claim=None,
         keep=True,
     ):
@@ -262,6 +265,8 @@ class Submitter:
                 self._set(m, lib.salvo_set_wait_store(m, 1 if wait_store else 0))
             if id is not None:
                 self._set(m, lib.salvo_set_id(m, id))
+            if now_ns is not None:
+                self._set(m, lib.salvo_set_now(m, now_ns))
             cookie = self._next
             self._set(m, lib.salvo_commit(m, len(body), cookie))
         except SalvoError:

@@ -226,6 +226,53 @@ static void a_slot_holds_what_was_set(void **state)
     assert_int_equal(salvo_slot_properties(slot)[slot->properties_size - 1], 2);
 }
 
+static void a_time_that_was_handed_over_counts_in_place_of_the_clock(void **state)
+{
+    static const int64_t refused[] = {-SALVO_NS_PER_S / 2, 3 * SALVO_NS_PER_S, INT64_MIN,
+                                      INT64_MAX};
+    int64_t now_ns = SALVO_NS_PER_S - 5 * SALVO_NS_PER_MS;
+    struct salvo_msg *m;
+
+    (void)state;
+    init();
+    m = claim(5);
+    assert_int_equal(salvo_submitter_set_now(m, now_ns), 0);
+    assert_int_equal(salvo_submitter_commit(m, 5, 1), 0);
+    assert_int_equal(lane_slot()->deadline_ns, now_ns + 3000 * SALVO_NS_PER_MS);
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(refused); i++) {
+        m = claim(5);
+        assert_int_equal(salvo_submitter_set_now(m, refused[i]), -EINVAL);
+        assert_non_null(m->error);
+        assert_int_equal(salvo_submitter_commit(m, 5, 2), 0);
+        assert_int_equal(lane_slot()->deadline_ns, SALVO_NS_PER_S + 3000 * SALVO_NS_PER_MS);
+        f.s.polled = f.s.committed;
+    }
+    submit(5, 5, 3); /* the next message has to be told anew */
+    assert_int_equal(lane_slot()->deadline_ns, SALVO_NS_PER_S + 3000 * SALVO_NS_PER_MS);
+}
+
+static void a_time_that_is_never_read_anew_is_noticed(void **state)
+{
+    int64_t now_ns = SALVO_NS_PER_S;
+    unsigned taken = 0;
+
+    (void)state;
+    init();
+    for (;;) {
+        struct salvo_msg *m = claim(5);
+        int r = salvo_submitter_set_now(m, now_ns);
+
+        salvo_submitter_commit(m, 5, 1);
+        lane_slot();
+        f.s.polled = f.s.committed;
+        if (r != 0)
+            break;
+        taken++;
+        assert_in_range(taken, 1, 256);
+        salvo_clock_manual_advance(&f.clock, SALVO_NS_PER_S);
+    }
+}
+
 static void ids_differ_and_a_given_one_is_kept(void **state)
 {
     static const uint8_t given[SALVO_ID_SIZE] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
@@ -592,6 +639,9 @@ int main(void)
         cmocka_unit_test_teardown(claim_refuses_sizes_out_of_bounds, teardown),
         cmocka_unit_test_teardown(an_aborted_claim_leaves_no_message, teardown),
         cmocka_unit_test_teardown(a_slot_holds_what_was_set, teardown),
+        cmocka_unit_test_teardown(a_time_that_was_handed_over_counts_in_place_of_the_clock,
+                                  teardown),
+        cmocka_unit_test_teardown(a_time_that_is_never_read_anew_is_noticed, teardown),
         cmocka_unit_test_teardown(ids_differ_and_a_given_one_is_kept, teardown),
         cmocka_unit_test_teardown(bad_properties_change_nothing, teardown),
         cmocka_unit_test_teardown(less_than_claimed_leaves_no_gap, teardown),
