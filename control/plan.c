@@ -231,7 +231,7 @@ int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_pl
     if (salvo_config_control_by_lane(config))
         plan.lane.streams_max = config->brokers_max + 32;
     plan.lane_memory = salvo_lane_memory_size(&plan.lane);
-    plan.chunks_memory = (uint64_t)plan.lane.chunks_max * plan.lane.chunk_size;
+    plan.chunks_memory = salvo_lane_chunks_memory_size(&plan.lane);
     salvo_net_conf_default(&plan.net, NULL);
     plan.net.links_max = config->brokers_max + plan.lane.streams_max + 4;
     plan.net.receive_buffers = PLAN_RECEIVE_BUFFERS;
@@ -249,7 +249,8 @@ int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_pl
              "brokers_max x (256 + 16 KiB + 57 x batch_count_max)");
     plan_row(&plan, "open batches",
              plan.lane.batch.mode == SALVO_BATCH_MODE_OFF ? 0 : plan.lane.batch.open_max,
-             plan.lane.batch.bytes_max, "batches_open_max x batch_bytes_max");
+             salvo_lane_batch_room(&plan.lane),
+             "batches_open_max x the larger of chunk_bytes and batch_bytes_max");
     plan_row(&plan, "ordered lines", plan.lane.queues_max, sizeof(struct salvo_lane_line),
              "queues_max");
     plan_row(&plan, "scratch", 2, plan.lane.frame_size_max, "largest frame, header and body");

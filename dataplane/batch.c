@@ -1,14 +1,17 @@
 /* Open batches: see batch.h. */
 #include "dataplane/batch.h"
 
+#include "base/assert.h"
+
 #include <string.h>
 
 void salvo_batches_init(struct salvo_batches *batches, const struct salvo_batch_limits *limits,
-                        struct salvo_batch *open, uint8_t *buffers)
+                        struct salvo_batch *open, uint8_t *buffers, size_t room)
 {
+    salvo_assert(room >= limits->bytes_max);
     *batches = (struct salvo_batches){.limits = *limits, .open = open};
     for (uint32_t i = 0; i < limits->open_max; i++)
-        open[i].bytes = buffers + (size_t)i * limits->bytes_max;
+        open[i].bytes = buffers + i * room;
 }
 
 static bool batch_key_equals(const struct salvo_batch_key *a, const struct salvo_batch_key *b)

@@ -28,7 +28,7 @@ struct salvo_batch_key {
 
 struct salvo_batch {
     struct salvo_batch_key key;
-    uint8_t *bytes;
+    uint8_t *bytes; /* may be exchanged for another buffer of the same length */
     uint32_t used;
     uint32_t count;
     uint32_t item_first;
@@ -49,9 +49,9 @@ struct salvo_batches {
     uint32_t last; /* where the last message went: the next often goes there too */
 };
 
-/* buffers: open_max pieces of bytes_max. */
+/* buffers: open_max pieces of `room` bytes, at least bytes_max. */
 void salvo_batches_init(struct salvo_batches *batches, const struct salvo_batch_limits *limits,
-                        struct salvo_batch *open, uint8_t *buffers);
+                        struct salvo_batch *open, uint8_t *buffers, size_t room);
 
 /* The open batch of the key, or NULL. */
 struct salvo_batch *salvo_batch_find(struct salvo_batches *batches,

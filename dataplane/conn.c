@@ -162,6 +162,19 @@ void salvo_conn_append(struct salvo_conn *conn, struct salvo_chunk_pool *pool, c
     }
 }
 
+void salvo_conn_append_buffer(struct salvo_conn *conn, struct salvo_chunk_pool *pool,
+                              uint8_t **buffer, size_t size)
+{
+    struct salvo_chunk *chunk = conn_extend(conn, pool);
+    uint8_t *own = chunk->bytes;
+
+    salvo_assert(size != 0 && size <= pool->chunk_size);
+    chunk->bytes = *buffer;
+    *buffer = own;
+    chunk->awaited++;
+    salvo_conn_wrote(conn, pool, size);
+}
+
 void salvo_conn_seal(struct salvo_conn *conn, struct salvo_chunk_pool *pool)
 {
     if (conn->chunk_last == SALVO_CHUNK_NONE)

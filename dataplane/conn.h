@@ -84,6 +84,10 @@ void salvo_conn_wrote(struct salvo_conn *conn, struct salvo_chunk_pool *pool, si
 /* Adds bytes to the open frame, over chunk borders. */
 void salvo_conn_append(struct salvo_conn *conn, struct salvo_chunk_pool *pool, const uint8_t *bytes,
                        size_t size);
+/* Adds a buffer as long as a chunk, with `size` bytes at its front, to the open frame: it becomes
+ * the memory of a new chunk, whose own the caller gets in exchange. */
+void salvo_conn_append_buffer(struct salvo_conn *conn, struct salvo_chunk_pool *pool,
+                              uint8_t **buffer, size_t size);
 /* Nothing more will be written to the last chunk. */
 void salvo_conn_seal(struct salvo_conn *conn, struct salvo_chunk_pool *pool);
 /* What was written will never be sent: a parking place keeps bodies only for their requests. */

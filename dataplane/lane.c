@@ -314,9 +314,13 @@ struct lane_pieces {
     uint64_t *wheel_used;
     uint8_t *gather;
     struct salvo_batch *batches;
-    uint8_t *batch_bytes;
     uint32_t *select;
 };
+
+static uint32_t lane_batches_max(const struct salvo_lane_conf *conf)
+{
+    return conf->batch.mode == SALVO_BATCH_MODE_OFF ? 0 : conf->batch.open_max;
+}
 
 /* Takes every piece of the lane, in one place, so that the plan counts with the same lines. Without
  * an arena it only counts. */
@@ -324,7 +328,7 @@ static size_t lane_layout(struct salvo_lane *lane, const struct salvo_lane_conf 
                           struct salvo_arena *arena, struct lane_pieces *pieces)
 {
     size_t total = 0;
-    uint32_t open_max = conf->batch.mode == SALVO_BATCH_MODE_OFF ? 0 : conf->batch.open_max;
+    uint32_t open_max = lane_batches_max(conf);
 
 #define LAYOUT(place, type, count)                                                                 \
     do {                                                                                           \
@@ -344,7 +348,6 @@ static size_t lane_layout(struct salvo_lane *lane, const struct salvo_lane_conf 
     LAYOUT(pieces->gather, uint8_t, (size_t)conf->gather_max * conf->brokers_max);
     LAYOUT(lane->lines, struct salvo_lane_line, conf->queues_max + conf->topics_max);
     LAYOUT(pieces->batches, struct salvo_batch, SALVO_MAX(open_max, 1u));
-    LAYOUT(pieces->batch_bytes, uint8_t, (size_t)open_max * conf->batch.bytes_max + 1);
     LAYOUT(pieces->select, uint32_t, conf->topics_max);
     LAYOUT(lane->route_wanted_ns, int64_t, conf->topics_max);
     LAYOUT(lane->touched, uint32_t, conf->brokers_max);
@@ -366,8 +369,19 @@ size_t salvo_lane_memory_size(const struct salvo_lane_conf *conf)
     return lane_layout(&lane, conf, NULL, &pieces);
 }
 
+size_t salvo_lane_batch_room(const struct salvo_lane_conf *conf)
+{
+    return SALVO_MAX(conf->chunk_size, conf->batch.bytes_max);
+}
+
+size_t salvo_lane_chunks_memory_size(const struct salvo_lane_conf *conf)
+{
+    return (size_t)conf->chunks_max * conf->chunk_size +
+           lane_batches_max(conf) * salvo_lane_batch_room(conf);
+}
+
 int salvo_lane_init(struct salvo_lane *lane, const struct salvo_lane_conf *conf,
-                    struct salvo_arena *arena, uint8_t *chunk_memory)
+                    struct salvo_arena *arena, uint8_t *chunks_memory)
 {
     struct lane_pieces pieces = {0};
     int64_t now_ns = salvo_clock_mono_ns(conf->clock);
@@ -384,7 +398,7 @@ int salvo_lane_init(struct salvo_lane *lane, const struct salvo_lane_conf *conf,
     }
     lane_layout(lane, conf, arena, &pieces);
     salvo_random_init(&lane->random, conf->seed);
-    salvo_chunk_pool_init(&lane->chunks, pieces.chunks, chunk_memory, conf->chunks_max,
+    salvo_chunk_pool_init(&lane->chunks, pieces.chunks, chunks_memory, conf->chunks_max,
                           conf->chunk_size, conf->chunks_reserve);
     salvo_inflight_init(&lane->inflight, pieces.requests, conf->requests_max, pieces.items,
                         conf->items_max, pieces.wheel, pieces.wheel_used, now_ns);
@@ -398,7 +412,9 @@ int salvo_lane_init(struct salvo_lane *lane, const struct salvo_lane_conf *conf,
             (struct salvo_lane_line){SALVO_REQUEST_NONE, SALVO_REQUEST_NONE, SALVO_REQUEST_NONE};
     for (uint32_t i = 0; i < conf->topics_max; i++)
         lane->route_wanted_ns[i] = INT64_MIN / 2;
-    salvo_batches_init(&lane->batches, &conf->batch, pieces.batches, pieces.batch_bytes);
+    salvo_batches_init(&lane->batches, &conf->batch, pieces.batches,
+                       chunks_memory + (size_t)conf->chunks_max * conf->chunk_size,
+                       salvo_lane_batch_room(conf));
     salvo_select_init(&lane->select, pieces.select, conf->topics_max, &lane->random);
     salvo_ring_init(&lane->port.commands, lane->port.commands.memory, SALVO_LANE_COMMANDS_RING, 0);
     salvo_ring_init(&lane->port.events, lane->port.events.memory, SALVO_LANE_EVENTS_RING, 0);

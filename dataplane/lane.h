@@ -150,11 +150,16 @@ struct salvo_lane {
 /* Bytes of arena memory a lane takes, all but the chunks' own; the formula is the sum in
  * lane_layout. */
 size_t salvo_lane_memory_size(const struct salvo_lane_conf *conf);
+/* Bytes of the memory that the net registers: chunks, and the buffers of open batches, which may
+ * become chunks. */
+size_t salvo_lane_chunks_memory_size(const struct salvo_lane_conf *conf);
+/* Bytes of one such buffer: a chunk's, or more when batches may be longer. */
+size_t salvo_lane_batch_room(const struct salvo_lane_conf *conf);
 
-/* Before start. chunks: chunks_max * chunk_size bytes, the memory that the net registered. The
+/* Before start. chunks_memory: of the size above, the memory that the net registered. The
  * compressor is made here. 0 or -ENOMEM. */
 int salvo_lane_init(struct salvo_lane *lane, const struct salvo_lane_conf *conf,
-                    struct salvo_arena *arena, uint8_t *chunks);
+                    struct salvo_arena *arena, uint8_t *chunks_memory);
 /* Before the first turn: whom to wake with events. Without, nobody sleeps there. */
 void salvo_lane_tells(struct salvo_lane *lane, struct salvo_net *control_net,
                       _Atomic(uint32_t) *control_asleep);

@@ -182,6 +182,18 @@ enum lane_take salvo_lane_batch_slot(struct salvo_lane *lane, struct salvo_submi
     return LANE_TAKEN;
 }
 
+/* Whether the batch's buffer may become a chunk, which saves the copy: it is as long as one, and
+ * chunks are so plentiful that the rest of one may stay empty. */
+static bool lane_batch_is_chunk(const struct salvo_lane *lane, const struct salvo_batch *batch,
+                                const struct salvo_conn *conn)
+{
+    const struct salvo_chunk_pool *chunks = &lane->chunks;
+
+    return lane->conf.batch.bytes_max <= chunks->chunk_size &&
+           batch->used >= chunks->chunk_size / 4 && conn->chunks_held <= lane->chunks_share / 2 &&
+           salvo_chunk_pool_room(chunks, false) > chunks->chunks_max / 2;
+}
+
 /* Sends the batch, or lets it wait in its line. False: it stays open for now. */
 static bool lane_send_batch(struct salvo_lane *lane, struct salvo_batch *batch, int64_t now_ns)
 {
@@ -219,6 +231,8 @@ static bool lane_send_batch(struct salvo_lane *lane, struct salvo_batch *batch, 
             salvo_lane_size_bound(lane, payload.properties_size, payload.body_size), false))
         return false;
     request = lane_batch_request(lane, batch, single, flag);
+    if (!single && lane_batch_is_chunk(lane, batch, &lane->conns[queue->broker]))
+        payload.buffer = &batch->bytes;
     salvo_lane_encode(lane, request, topic, queue, &payload, now_ns);
     if (ordered)
         lane->lines[batch->key.queue].busy = salvo_inflight_index(&lane->inflight, request);

@@ -84,6 +84,7 @@ struct salvo_lane_payload {
     uint32_t chunk;
     uint32_t offset;
     uint32_t body_size;
+    uint8_t **buffer; /* the body's, as long as a chunk, to be exchanged for one; NULL: copied */
 };
 
 enum lane_take { LANE_TAKEN = 0, LANE_SHORT = 1 };

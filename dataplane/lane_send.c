@@ -40,7 +40,7 @@ static const struct salvo_send_template *lane_template(const struct salvo_lane *
 static size_t lane_header_bound(const struct salvo_send_template *t,
                                 const struct salvo_lane_payload *p)
 {
-    return p->encoded ? (size_t)t->prefix_size + t->suffix_size + p->properties_size
+    return p->encoded ? salvo_send_template_bound(t, 0) + p->properties_size
                       : salvo_send_template_bound(t, p->properties_size);
 }
 
@@ -111,7 +111,9 @@ void salvo_lane_encode(struct salvo_lane *lane, struct salvo_request *request,
         request->stream_start = conn->stream_written;
         salvo_conn_append(conn, &lane->chunks, lane->scratch, size);
     }
-    if (p->body != NULL)
+    if (p->buffer != NULL)
+        salvo_conn_append_buffer(conn, &lane->chunks, p->buffer, p->body_size);
+    else if (p->body != NULL)
         salvo_conn_append(conn, &lane->chunks, p->body, p->body_size);
     else
         lane_append_chunks(lane, conn, p->chunk, p->offset, p->body_size);

@@ -10,6 +10,7 @@
 #include "dataplane/submitter.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define RING_SIZE SALVO_KIB(64)
@@ -119,7 +120,7 @@ static void *consumer_run(void *arg)
 {
     unsigned spins = 0;
 
-    (void)arg;
+    salvo_cpu_pin(*(const int *)arg);
     while (!atomic_load_explicit(&consumer_stop, memory_order_relaxed)) {
         if ((item_size == 8 ? consume(64, 8) : consume(64, SLOT_SIZE)) != 0)
             spins = 0;
@@ -131,10 +132,21 @@ static void *consumer_run(void *arg)
     return NULL;
 }
 
+/* Producer and consumer on a core each: side by side on one they would never wait for a line. */
 static void consumer_start(void)
 {
+    static int cpus[2];
+    static unsigned count;
+
+    if (count == 0)
+        count = salvo_cpu_allowed(cpus, 2); /* before the first pinning */
+    if (count < 2) {
+        fprintf(stderr, "two_threads: needs two CPUs\n");
+        abort();
+    }
+    salvo_cpu_pin(cpus[0]);
     atomic_store(&consumer_stop, false);
-    if (salvo_thread_start(&consumer, "consumer", consumer_run, NULL) != 0)
+    if (salvo_thread_start(&consumer, "consumer", consumer_run, &cpus[1]) != 0)
         abort();
 }
 
@@ -399,7 +411,7 @@ static void batch_begin(void)
         .open_max = 8,
     };
 
-    salvo_batches_init(&batches, &limits, open_batches, batch_buffers);
+    salvo_batches_init(&batches, &limits, open_batches, batch_buffers, BATCH_BYTES);
 }
 
 /* 128 bytes of body and 52 of properties, found by key, added; a full one is closed. */

@@ -232,7 +232,7 @@ int rig_setup(void **state)
         .batch = {.mode = SALVO_BATCH_MODE_OFF,
                   .bytes_max = 2048,
                   .count_max = 8,
-                  .open_max = 4,
+                  .open_max = RIG_BATCHES,
                   .linger_ns = 0},
         .tries_max = 3,
         .try_timeout_ns = 1000 * MS,
@@ -312,6 +312,7 @@ void rig_start(void)
                              2 * salvo_arena_cost(salvo_submitter_memory_size(&conf), 64),
                          false),
         0);
+    assert_in_range(salvo_lane_chunks_memory_size(&rig.conf), 1, sizeof(rig.chunk_bytes));
     assert_int_equal(salvo_lane_init(&rig.lane, &rig.conf, &rig.arena, rig.chunk_bytes), 0);
     for (uint32_t i = 0; i < 2; i++) {
         conf.index = i;

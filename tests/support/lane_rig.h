@@ -20,6 +20,7 @@
 #define RIG_QUEUES    4u
 #define RIG_CHUNKS    32u
 #define RIG_CHUNK     4096u
+#define RIG_BATCHES   4u
 #define RIG_BODY_MAX  16000u
 #define RIG_BUDGET_MS 3000
 
@@ -61,7 +62,7 @@ struct rig {
     struct salvo_lane lane;
     struct salvo_lane_conf conf;
     struct salvo_arena arena;
-    uint8_t chunk_bytes[RIG_CHUNKS * RIG_CHUNK];
+    uint8_t chunk_bytes[(RIG_CHUNKS + RIG_BATCHES) * RIG_CHUNK];
     struct salvo_clock_manual clock;
     struct salvo_submitter submitters[2];
     _Atomic(uint32_t) epoch;

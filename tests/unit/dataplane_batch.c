@@ -22,7 +22,7 @@ static void init(enum salvo_batch_mode mode, uint32_t count_max)
         .open_max = OPEN,
     };
 
-    salvo_batches_init(&batches, &limits, open_batches, buffers);
+    salvo_batches_init(&batches, &limits, open_batches, buffers, BYTES);
 }
 
 static struct salvo_batch_key key_of(uint32_t topic)

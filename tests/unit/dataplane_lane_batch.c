@@ -68,6 +68,47 @@ static void a_batch_answer_is_shared_out(void **state)
     }
 }
 
+/* Sends three messages as a batch; true when its buffer was given away. */
+static bool submit_batch(struct rig_request *ret_batch, uint32_t ret_cookies[3], size_t size)
+{
+    const uint8_t *buffer = rig.lane.batches.open[0].bytes;
+
+    for (int i = 0; i < 3; i++)
+        ret_cookies[i] = rig_submit(0, size);
+    rig_turn();
+    assert_true(rig_any_request(ret_batch));
+    assert_true(ret_batch->fields.batch);
+    assert_true(ret_batch->body_size > 3 * size);
+    return rig.lane.batches.open[0].bytes != buffer;
+}
+
+/* A long batch's buffer is sent, and kept for another try, as it is; what is gathered meanwhile is
+ * written elsewhere. A short one is copied: it would leave most of a chunk empty. */
+static void a_long_batchs_buffer_becomes_a_chunk(void **state)
+{
+    static struct rig_request batches[3], again;
+    uint32_t cookies[3][3];
+
+    (void)state;
+    rig.conf.batch.mode = SALVO_BATCH_MODE_NATURAL;
+    rig_start();
+    assert_false(submit_batch(&batches[0], cookies[0], 50));
+    assert_true(submit_batch(&batches[1], cookies[1], 400));
+    assert_true(submit_batch(&batches[2], cookies[2], 450));
+    rig_answer(&batches[1], SALVO_RESPONSE_SYSTEM_ERROR);
+    rig_turn();
+    assert_true(rig_any_request(&again));
+    assert_int_equal(again.body_size, batches[1].body_size);
+    assert_memory_equal(again.body, batches[1].body, again.body_size);
+    rig_answer(&batches[0], 0);
+    rig_answer(&batches[2], 0);
+    rig_answer(&again, 0);
+    rig_turn();
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < 3; k++)
+            rig_expect(cookies[i][k], SALVO_OK, SALVO_STORED_YES, i == 1 ? 2 : 1);
+}
+
 static void linger_gathers_until_due(void **state)
 {
     static struct rig_request r;
@@ -388,6 +429,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RIG_TEST(a_refused_batch_is_taken_apart),
         RIG_TEST(a_batch_answer_is_shared_out),
+        RIG_TEST(a_long_batchs_buffer_becomes_a_chunk),
         RIG_TEST(linger_gathers_until_due),
         RIG_TEST(a_batch_that_cannot_go_lets_the_lane_sleep),
         RIG_TEST(ordered_messages_go_one_at_a_time),
