@@ -43,6 +43,7 @@ int salvo_send_read(const struct salvo_header *header, struct salvo_send_fields 
                     const char **ret_why);
 
 #define SALVO_SEND_TEMPLATE_SIZE_MAX 704u /* prefix + suffix: two 255-byte names, JSON */
+#define SALVO_SEND_TEMPLATE_SLACK    32u  /* bytes behind a header that writing it may change */
 
 struct salvo_send_template {
     enum salvo_header_form form;
@@ -50,9 +51,10 @@ struct salvo_send_template {
     uint16_t suffix_size;
     uint16_t opaque_offset; /* from the start of the prefix; JSON: from the start of the suffix */
     uint16_t born_offset;   /* from the start of the prefix */
-    uint16_t ext_length_offset;                  /* binary: the int32 extLen */
-    uint16_t properties_length_offset;           /* binary: the int32 in front of the properties */
-    uint8_t bytes[SALVO_SEND_TEMPLATE_SIZE_MAX]; /* prefix, then suffix */
+    uint16_t ext_length_offset;        /* binary: the int32 extLen */
+    uint16_t properties_length_offset; /* binary: the int32 in front of the properties */
+    /* Prefix, then suffix; they are copied in whole pieces. */
+    uint8_t bytes[SALVO_SEND_TEMPLATE_SIZE_MAX + SALVO_SEND_TEMPLATE_SLACK];
 };
 
 /* Builds a template; properties and bornTimestamp in `fields` are ignored. -EINVAL when the names
@@ -75,12 +77,12 @@ static inline void salvo_born_set(struct salvo_born *born, int64_t ms)
         salvo_born_write(born, ms);
 }
 
-/* The most bytes salvo_send_template_write can take for properties of this size: JSON escapes every
- * separator to six bytes, and the worst case is six for one. */
+/* The room that salvo_send_template_write wants for properties of this size: JSON escapes every
+ * separator to six bytes, and the worst case is six for one; and slack, whose bytes may change. */
 static inline size_t salvo_send_template_bound(const struct salvo_send_template *t,
                                                size_t properties_size)
 {
-    return (size_t)t->prefix_size + t->suffix_size +
+    return (size_t)t->prefix_size + t->suffix_size + SALVO_SEND_TEMPLATE_SLACK +
            properties_size * (t->form == SALVO_HEADER_JSON ? 6 : 1);
 }
 
