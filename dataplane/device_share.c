@@ -271,7 +271,7 @@ static void share_commit(struct salvo_device *device, const struct salvo_tcp_pac
         lane->ops->commit(lane->below, packet);
         return;
     }
-    record = (struct share_record *)(void *)(ring->memory + (ring->claim_at & (ring->size - 1)) +
+    record = (struct share_record *)(void *)(ring->memory + (ring->tail_next & (ring->size - 1)) +
                                              SALVO_RING_RECORD_HEADER);
     record->segment_size = packet->segment_size;
     record->ip_size = packet->ip_size;

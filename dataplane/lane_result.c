@@ -44,7 +44,7 @@ static enum salvo_lane_counter lane_code_counter(enum salvo_code code)
     }
 }
 
-/* The fields every result has; the caller fills the rest and commits. */
+/* The fields every result has; the caller fills the rest, commits, and counts it. */
 static struct salvo_result_slot *lane_result(struct salvo_lane *lane, struct salvo_submitter *s,
                                              uint64_t cookie, const uint8_t id[SALVO_ID_SIZE],
                                              enum salvo_code code, enum salvo_stored stored,
@@ -69,7 +69,6 @@ static struct salvo_result_slot *lane_result(struct salvo_lane *lane, struct sal
     memcpy(result->id, id, SALVO_ID_SIZE);
     result->store_ip = 0;
     result->done_ns = now_ns;
-    lane_count(lane, lane_code_counter(code), 1);
     s->failures.number += stored != SALVO_STORED_YES;
     return result;
 }
@@ -86,6 +85,7 @@ void salvo_lane_finish_slot(struct salvo_lane *lane, struct salvo_submitter *s,
     if ((slot->flags & SALVO_SLOT_SHARD) != 0 && code != SALVO_UNSENT_EARLIER_FAILED)
         salvo_failures_add(&s->failures, slot->topic, slot->shard_hash, ++lane->failures);
     salvo_submitter_result_commit(s);
+    lane_count(lane, lane_code_counter(code), 1);
 }
 
 static struct salvo_submitter *lane_item_submitter(struct salvo_lane *lane,
@@ -106,6 +106,7 @@ void salvo_lane_finish_item(struct salvo_lane *lane, uint32_t index,
     if (end->detail != NULL)
         result->detail = salvo_submitter_detail(s, end->detail, strlen(end->detail));
     salvo_submitter_result_commit(s);
+    lane_count(lane, lane_code_counter(end->code), 1);
     salvo_item_free(&lane->inflight, index);
     lane->open--;
 }
@@ -140,9 +141,21 @@ static void lane_result_offset_id(struct salvo_submitter *s, struct salvo_result
     }
 }
 
-static void lane_result_answer(struct salvo_submitter *s, struct salvo_result_slot *result,
-                               const struct salvo_send_answer *answer, uint32_t item,
-                               struct salvo_text *ids)
+static void lane_result_remark(struct salvo_submitter *s, struct salvo_result_slot *result,
+                               const struct salvo_send_answer *answer)
+{
+    struct salvo_text remark = answer->remark;
+    char plain[SALVO_DETAIL_SIZE];
+
+    if (answer->remark_escaped)
+        remark = (struct salvo_text){
+            plain, (uint32_t)salvo_json_unescape(remark.text, remark.size, plain, sizeof(plain))};
+    result->detail = salvo_submitter_detail(s, remark.text, remark.size);
+}
+
+static inline void lane_result_answer(struct salvo_submitter *s, struct salvo_result_slot *result,
+                                      const struct salvo_send_answer *answer, uint32_t item,
+                                      struct salvo_text *ids)
 {
     result->broker_code = (int16_t)answer->code;
     if (answer->has_offset) {
@@ -150,16 +163,8 @@ static void lane_result_answer(struct salvo_submitter *s, struct salvo_result_sl
         result->queue_offset = answer->queueOffset + item;
         lane_result_offset_id(s, result, ids);
     }
-    if (answer->remark.size != 0 && result->detail == 0) {
-        struct salvo_text remark = answer->remark;
-        char plain[SALVO_DETAIL_SIZE];
-
-        if (answer->remark_escaped)
-            remark =
-                (struct salvo_text){plain, (uint32_t)salvo_json_unescape(remark.text, remark.size,
-                                                                         plain, sizeof(plain))};
-        result->detail = salvo_submitter_detail(s, remark.text, remark.size);
-    }
+    if (SALVO_UNLIKELY(answer->remark.size != 0 && result->detail == 0))
+        lane_result_remark(s, result, answer);
 }
 
 /* --- lines ------------------------------------------------------------------------------------ */
@@ -415,6 +420,7 @@ void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
         i = item->next;
     }
     salvo_assert(n == request->items_count);
+    lane_count(lane, lane_code_counter(end->code), n);
     lane->open -= n;
     if (turn)
         lane->lines[queue].busy = SALVO_REQUEST_NONE;

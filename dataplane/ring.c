@@ -1,4 +1,4 @@
-/* The ring's set-up; the rest is inline (ring.h). */
+/* The ring's set-up and its turn at the end of the memory; the rest is inline (ring.h). */
 #include "dataplane/ring.h"
 
 void salvo_ring_init(struct salvo_ring *ring, void *memory, uint64_t size, uint64_t position)
@@ -14,4 +14,17 @@ void salvo_ring_init(struct salvo_ring *ring, void *memory, uint64_t size, uint6
     ring->tail_cached = position;
     atomic_init(&ring->tail, position);
     atomic_init(&ring->head, position);
+}
+
+bool salvo_ring_wrap(struct salvo_ring *ring, uint64_t to_end, uint64_t need)
+{
+    struct salvo_ring_record *filler =
+        (struct salvo_ring_record *)(void *)(ring->memory + ring->size - to_end);
+
+    if (!salvo_ring_has_room(ring, to_end + need))
+        return false;
+    filler->size = (uint32_t)(to_end - SALVO_RING_RECORD_HEADER);
+    filler->padding = 1;
+    ring->tail_next += to_end;
+    return true;
 }

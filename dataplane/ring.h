@@ -45,8 +45,7 @@ struct salvo_ring {
 
     /* producer only */
     alignas(2 * SALVO_CACHE_LINE) uint64_t tail_next; /* behind what was committed */
-    uint64_t claim_at;   /* of the open claim's record; behind padding */
-    uint64_t claim_size; /* payload size of the open claim, 0: none */
+    uint64_t claim_size;                              /* payload size of the open claim, 0: none */
     uint64_t head_cached;
 
     /* producer -> consumer */
@@ -69,31 +68,35 @@ static inline uint64_t salvo_ring_record_size(uint64_t payload_size)
     return SALVO_RING_RECORD_HEADER + ((payload_size + 7) & ~UINT64_C(7));
 }
 
+/* Whether `need` bytes are free behind tail_next. Thread: producer. */
+static inline bool salvo_ring_has_room(struct salvo_ring *ring, uint64_t need)
+{
+    if (SALVO_LIKELY(ring->size - (ring->tail_next - ring->head_cached) >= need))
+        return true;
+    /* (h) pairs with (H) in salvo_ring_release. */
+    ring->head_cached = atomic_load_explicit(&ring->head, memory_order_acquire);
+    return ring->size - (ring->tail_next - ring->head_cached) >= need;
+}
+
+/* Fills the rest of the memory, `to_end` bytes, when `need` more are free behind it. */
+bool salvo_ring_wrap(struct salvo_ring *ring, uint64_t to_end, uint64_t need);
+
 /* Room for a payload of up to size_max bytes, or SALVO_RING_FULL. size_max is 1 to half the ring
  * less the header. One claim is open at a time; it ends with commit or abort. Thread: producer. */
 static inline int salvo_ring_claim(struct salvo_ring *ring, uint64_t size_max, void **ret_payload)
 {
     uint64_t need = salvo_ring_record_size(size_max);
     uint64_t at = ring->tail_next & (ring->size - 1);
-    uint64_t to_end = ring->size - at;
-    uint64_t padding = need > to_end ? to_end : 0;
 
     salvo_assert(ring->claim_size == 0);
     salvo_assert(size_max != 0 && need <= ring->size / 2);
-    if (SALVO_UNLIKELY(ring->size - (ring->tail_next - ring->head_cached) < need + padding)) {
-        /* (h) pairs with (H) in salvo_ring_release. */
-        ring->head_cached = atomic_load_explicit(&ring->head, memory_order_acquire);
-        if (ring->size - (ring->tail_next - ring->head_cached) < need + padding)
+    if (SALVO_UNLIKELY(need > ring->size - at)) {
+        if (!salvo_ring_wrap(ring, ring->size - at, need))
             return SALVO_RING_FULL;
-    }
-    if (padding != 0) {
-        struct salvo_ring_record *filler = (struct salvo_ring_record *)(void *)(ring->memory + at);
-
-        filler->size = (uint32_t)(padding - SALVO_RING_RECORD_HEADER);
-        filler->padding = 1;
         at = 0;
+    } else if (!salvo_ring_has_room(ring, need)) {
+        return SALVO_RING_FULL;
     }
-    ring->claim_at = ring->tail_next + padding;
     ring->claim_size = size_max;
     *ret_payload = ring->memory + at + SALVO_RING_RECORD_HEADER;
     return 0;
@@ -112,18 +115,16 @@ static inline uint64_t salvo_ring_room(struct salvo_ring *ring, uint64_t size_ma
 /* Ends the claim with what it really holds: 1 to the claimed size. Not yet visible. */
 static inline void salvo_ring_commit(struct salvo_ring *ring, uint64_t size)
 {
-    struct salvo_ring_record *record;
+    struct salvo_ring_record *record =
+        (struct salvo_ring_record *)(void *)(ring->memory + (ring->tail_next & (ring->size - 1)));
 
     salvo_assert(size != 0 && size <= ring->claim_size);
-    record =
-        (struct salvo_ring_record *)(void *)(ring->memory + (ring->claim_at & (ring->size - 1)));
-    record->size = (uint32_t)size;
-    record->padding = 0;
-    ring->tail_next = ring->claim_at + salvo_ring_record_size(size);
+    *record = (struct salvo_ring_record){.size = (uint32_t)size};
+    ring->tail_next += salvo_ring_record_size(size);
     ring->claim_size = 0;
 }
 
-/* Gives the claim up; nothing was added. */
+/* Gives the claim up; no record was added. */
 static inline void salvo_ring_abort(struct salvo_ring *ring)
 {
     salvo_assert(ring->claim_size != 0);
@@ -155,8 +156,7 @@ static inline void *salvo_ring_peek(struct salvo_ring *ring, uint32_t *ret_size)
             *ret_size = record->size;
             return record + 1;
         }
-        ring->head_next +=
-            salvo_ring_record_size(record->size); /* at most once: never two in a row */
+        ring->head_next += salvo_ring_record_size(record->size); /* to the memory's front */
     }
 }
 

@@ -55,7 +55,7 @@ class Ring(gdb.Command):
         if int(ring["tail_next"]) != tail:
             print(f"committed and not published: {int(ring['tail_next']) - tail} bytes")
         if int(ring["claim_size"]) != 0:
-            print(f"claimed at {int(ring['claim_at'])}: {int(ring['claim_size'])} bytes")
+            print(f"claimed at {int(ring['tail_next'])}: {int(ring['claim_size'])} bytes")
         at, shown = head, 0
         while at < tail and shown < SHOWN_MAX:
             offset = at & (size - 1)
