@@ -383,6 +383,7 @@ size_t salvo_lane_chunks_memory_size(const struct salvo_lane_conf *conf)
 int salvo_lane_init(struct salvo_lane *lane, const struct salvo_lane_conf *conf,
                     struct salvo_arena *arena, uint8_t *chunks_memory)
 {
+    struct salvo_batch_limits limits = conf->batch;
     struct lane_pieces pieces = {0};
     int64_t now_ns = salvo_clock_mono_ns(conf->clock);
     int r;
@@ -412,7 +413,8 @@ int salvo_lane_init(struct salvo_lane *lane, const struct salvo_lane_conf *conf,
             (struct salvo_lane_line){SALVO_REQUEST_NONE, SALVO_REQUEST_NONE, SALVO_REQUEST_NONE};
     for (uint32_t i = 0; i < conf->topics_max; i++)
         lane->route_wanted_ns[i] = INT64_MIN / 2;
-    salvo_batches_init(&lane->batches, &conf->batch, pieces.batches,
+    limits.open_max = lane_batches_max(conf);
+    salvo_batches_init(&lane->batches, &limits, pieces.batches,
                        chunks_memory + (size_t)conf->chunks_max * conf->chunk_size,
                        salvo_lane_batch_room(conf));
     salvo_select_init(&lane->select, pieces.select, conf->topics_max, &lane->random);

@@ -109,6 +109,17 @@ static void a_long_batchs_buffer_becomes_a_chunk(void **state)
             rig_expect(cookies[i][k], SALVO_OK, SALVO_STORED_YES, i == 1 ? 2 : 1);
 }
 
+/* However many might be open: the arena has room for none, and something else behind it. */
+static void without_batching_no_batch_is_set_up(void **state)
+{
+    (void)state;
+    rig.conf.batch.open_max = 64;
+    rig.conf.topics_max = 64;
+    rig_start();
+    for (uint32_t i = 0; i < rig.conf.topics_max; i++)
+        assert_int_equal(rig.lane.route_wanted_ns[i], INT64_MIN / 2);
+}
+
 static void linger_gathers_until_due(void **state)
 {
     static struct rig_request r;
@@ -430,6 +441,7 @@ int main(void)
         RIG_TEST(a_refused_batch_is_taken_apart),
         RIG_TEST(a_batch_answer_is_shared_out),
         RIG_TEST(a_long_batchs_buffer_becomes_a_chunk),
+        RIG_TEST(without_batching_no_batch_is_set_up),
         RIG_TEST(linger_gathers_until_due),
         RIG_TEST(a_batch_that_cannot_go_lets_the_lane_sleep),
         RIG_TEST(ordered_messages_go_one_at_a_time),
