@@ -170,7 +170,7 @@ static int load_submit(struct salvo_load *load)
 {
     const struct salvo_load_conf *conf = load->conf;
     unsigned burst = conf->caller ? LOAD_BURST_CALLER_MAX : LOAD_BURST_MAX;
-    int64_t now_ns = salvo_now_ns(load->conf->sender);
+    int64_t now_ns = salvo_now_ns(conf->sender);
     uint64_t limit = load->target;
     unsigned n;
 
@@ -183,7 +183,7 @@ static int load_submit(struct salvo_load *load)
         if (conf->rate <= 0 && conf->window != 0 && load->out >= conf->window)
             break;
         if (n != 0 && n % LOAD_CLOCK_SHARED == 0)
-            now_ns = salvo_now_ns(load->conf->sender);
+            now_ns = salvo_now_ns(conf->sender);
         if (load_submit_one(load, now_ns)) {
             load_note_room(load, now_ns, load->result->trouble != NULL);
             break;

@@ -72,7 +72,7 @@ void salvo_payload_next(struct salvo_payload *payload, struct salvo_payload_draw
     ret_draw->size = conf->size_min;
     if (conf->size_max > conf->size_min)
         ret_draw->size += salvo_random_below(random, conf->size_max - conf->size_min + 1);
-    if (payload->pool_at >= payload->pool_span) /* each lap cuts at other places */
+    if (payload->pool_at >= payload->pool_span) /* each lap starts elsewhere */
         payload->pool_at = salvo_random_below(random, PAYLOAD_UNIT);
     ret_draw->pool_offset = payload->pool_at;
     payload->pool_at += ret_draw->size;

@@ -47,6 +47,7 @@ static int plan_lane(const struct salvo_config *config, struct salvo_plan *plan,
 
     lane->frame_size_max = (uint32_t)plan_frame_size_max(config);
     lane->chunk_size = (uint32_t)config->chunk_bytes;
+    lane->zero_copy = config->zero_copy_min != 0;
     lane->chunks_max = config->chunks_max;
     if (!salvo_is_power_of_two(config->chunk_bytes)) {
         snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
@@ -241,21 +242,22 @@ int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_pl
 
     plan_row(&plan, "chunks of a lane", plan.lane.chunks_max, plan.lane.chunk_size,
              "chunks_max x chunk_bytes");
+    plan_row(&plan, "open batches of a lane",
+             plan.lane.batch.mode == SALVO_BATCH_MODE_OFF ? 0 : plan.lane.batch.open_max,
+             salvo_lane_batch_room(&plan.lane),
+             salvo_lane_exchanges(&plan.lane) ? "batches_open_max x chunk_bytes"
+                                              : "batches_open_max x batch_bytes_max");
     plan_row(&plan, "requests of a lane", plan.lane.requests_max, sizeof(struct salvo_request),
              "requests_max x 2 cache lines");
     plan_row(&plan, "messages taken by a lane", plan.lane.items_max, sizeof(struct salvo_item),
              "submitters_max / lanes x messages_out_max");
     plan_row(&plan, "answers in pieces", plan.lane.brokers_max, plan.lane.gather_max,
              "brokers_max x (256 + 16 KiB + 57 x batch_count_max)");
-    plan_row(&plan, "open batches",
-             plan.lane.batch.mode == SALVO_BATCH_MODE_OFF ? 0 : plan.lane.batch.open_max,
-             salvo_lane_batch_room(&plan.lane),
-             "batches_open_max x the larger of chunk_bytes and batch_bytes_max");
     plan_row(&plan, "ordered lines", plan.lane.queues_max, sizeof(struct salvo_lane_line),
              "queues_max");
     plan_row(&plan, "scratch", 2, plan.lane.frame_size_max, "largest frame, header and body");
     plan_row(&plan, "a lane without chunks", plan.lanes_count, plan.lane_memory,
-             "lanes x the above, wheel, connections and rings to control");
+             "lanes x the above but chunks and batches; wheel, connections, rings to control");
     plan_row(&plan, "receive buffers of a lane", plan.net.receive_buffers,
              plan.net.receive_buffer_size, "taken by the network backend");
     if (config->net == SALVO_NET_DPDK)
@@ -288,8 +290,8 @@ int salvo_plan_fits(uint64_t size, bool huge_pages, const struct salvo_memory *m
         return 0;
     snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
              "%.0f MiB would be taken at start, and %s %.0f MiB: lower submitters_max, "
-             "messages_out_max, lanes, chunks_max or body_size_max (salvo check prints what each "
-             "takes)",
+             "messages_out_max, lanes, chunks_max, batches_open_max or body_size_max (salvo check "
+             "prints what each takes)",
              (double)size / mib,
              memory->limited ? "the memory limit of the cgroup is" : "this host has available",
              (double)memory->available / mib);
@@ -306,5 +308,5 @@ void salvo_plan_print(const struct salvo_plan *plan, FILE *to)
                 row->size, row->count * row->size, row->formula);
     }
     fprintf(to, "%-28s %10s %12s %14" PRIu64 "  %s\n", "taken at start", "", "", plan->arena_size,
-            "lanes x (lane + chunks) + submitters");
+            "lanes x (lane + chunks + batches) + submitters");
 }

@@ -19,7 +19,7 @@
 #define SALVO_CHUNK_NONE UINT32_MAX
 
 struct salvo_chunk {
-    uint8_t *bytes;
+    uint8_t *bytes; /* may be exchanged for another buffer as long (conn.h) */
     uint32_t used;
     uint32_t taken;
     uint32_t cut;

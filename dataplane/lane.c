@@ -369,9 +369,15 @@ size_t salvo_lane_memory_size(const struct salvo_lane_conf *conf)
     return lane_layout(&lane, conf, NULL, &pieces);
 }
 
+bool salvo_lane_exchanges(const struct salvo_lane_conf *conf)
+{
+    return !conf->zero_copy && conf->batch.bytes_max <= conf->chunk_size &&
+           conf->batch.bytes_max >= conf->chunk_size / SALVO_LANE_EXCHANGE_PART;
+}
+
 size_t salvo_lane_batch_room(const struct salvo_lane_conf *conf)
 {
-    return SALVO_MAX(conf->chunk_size, conf->batch.bytes_max);
+    return salvo_lane_exchanges(conf) ? conf->chunk_size : conf->batch.bytes_max;
 }
 
 size_t salvo_lane_chunks_memory_size(const struct salvo_lane_conf *conf)

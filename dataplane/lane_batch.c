@@ -182,15 +182,16 @@ enum lane_take salvo_lane_batch_slot(struct salvo_lane *lane, struct salvo_submi
     return LANE_TAKEN;
 }
 
-/* Whether the batch's buffer may become a chunk, which saves the copy: it is as long as one, and
- * chunks are so plentiful that the rest of one may stay empty. */
+/* Whether the batch's buffer becomes a chunk, which saves the copy: chunks are so plentiful that
+ * the rest of one may stay empty. */
 static bool lane_batch_is_chunk(const struct salvo_lane *lane, const struct salvo_batch *batch,
                                 const struct salvo_conn *conn)
 {
     const struct salvo_chunk_pool *chunks = &lane->chunks;
 
-    return lane->conf.batch.bytes_max <= chunks->chunk_size &&
-           batch->used >= chunks->chunk_size / 4 && conn->chunks_held <= lane->chunks_share / 2 &&
+    return salvo_lane_exchanges(&lane->conf) &&
+           batch->used >= chunks->chunk_size / SALVO_LANE_EXCHANGE_PART &&
+           conn->chunks_held <= lane->chunks_share / 2 &&
            salvo_chunk_pool_room(chunks, false) > chunks->chunks_max / 2;
 }
 

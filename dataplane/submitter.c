@@ -16,6 +16,8 @@
 
 /* Of this many readings of the caller's at least one is held against the clock. */
 #define SUBMITTER_NOW_CHECKED 256
+/* How far it may lie ahead: the clocks of two cores differ by less. */
+#define SUBMITTER_NOW_AHEAD_NS ((uint64_t)SALVO_NS_PER_MS)
 
 static size_t submitter_scratch_size(const struct salvo_submitter_conf *conf)
 {
@@ -190,8 +192,8 @@ int salvo_submitter_set_now(struct salvo_msg *m, int64_t now_ns)
                        s->committed % SUBMITTER_NOW_CHECKED == 0)) {
         uint64_t age_ns = (uint64_t)salvo_clock_mono_ns(s->conf.clock) - (uint64_t)now_ns;
 
-        if (age_ns + (uint64_t)SALVO_NS_PER_S > 2 * (uint64_t)SALVO_NS_PER_S) {
-            m->error = "the time is no reading of salvo_now_ns() of within a second";
+        if (age_ns + SUBMITTER_NOW_AHEAD_NS > SALVO_NS_PER_S + SUBMITTER_NOW_AHEAD_NS) {
+            m->error = "the time is no reading of salvo_now_ns() of the last second";
             return salvo_raise(-EINVAL);
         }
         s->now_checked_ns = now_ns;
@@ -213,7 +215,7 @@ static void submitter_write_id(struct salvo_submitter *s, struct salvo_msg *m, i
     if (SALVO_UNLIKELY(m->has_id)) {
         p += salvo_id_write(s->conf.ip, s->conf.ip_size, slot->id, (char *)p);
     } else {
-        if (now_ns - s->wall_read_ns >= SALVO_NS_PER_MS) {
+        if ((uint64_t)(now_ns - s->wall_read_ns) >= SALVO_NS_PER_MS) { /* or went back */
             s->wall_read_ns = now_ns;
             s->wall_ms = salvo_clock_wall_ms(s->conf.clock);
         }

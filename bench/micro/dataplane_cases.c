@@ -10,7 +10,6 @@
 #include "dataplane/submitter.h"
 
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define RING_SIZE SALVO_KIB(64)
@@ -120,7 +119,8 @@ static void *consumer_run(void *arg)
 {
     unsigned spins = 0;
 
-    salvo_cpu_pin(*(const int *)arg);
+    if (salvo_cpu_pin(*(const int *)arg) != 0)
+        abort();
     while (!atomic_load_explicit(&consumer_stop, memory_order_relaxed)) {
         if ((item_size == 8 ? consume(64, 8) : consume(64, SLOT_SIZE)) != 0)
             spins = 0;
@@ -132,7 +132,7 @@ static void *consumer_run(void *arg)
     return NULL;
 }
 
-/* Producer and consumer on a core each: side by side on one they would never wait for a line. */
+/* Producer and consumer on a core each, if there are two: on one they never wait for a line. */
 static void consumer_start(void)
 {
     static int cpus[2];
@@ -140,11 +140,9 @@ static void consumer_start(void)
 
     if (count == 0)
         count = salvo_cpu_allowed(cpus, 2); /* before the first pinning */
-    if (count < 2) {
-        fprintf(stderr, "two_threads: needs two CPUs\n");
+    cpus[1] = count < 2 ? cpus[0] : cpus[1];
+    if (salvo_cpu_pin(cpus[0]) != 0)
         abort();
-    }
-    salvo_cpu_pin(cpus[0]);
     atomic_store(&consumer_stop, false);
     if (salvo_thread_start(&consumer, "consumer", consumer_run, &cpus[1]) != 0)
         abort();

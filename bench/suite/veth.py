@@ -37,10 +37,10 @@ CASES = {
     "salvo null": ("answer", "load", ("--size", "128", *UNBATCHED, "--net", "null")),
     "salvo checked": ("check", "load", ("--size", "128", *UNBATCHED, "--net", "uring")),
     "salvo open": ("answer", "load", ("--size", "128", *CALLER, "--rate", str(OPEN_RATE),
-                                    "--idle", "spin", "--net", "uring")),
+                                      "--idle", "spin", "--net", "uring")),
 }
 # They spin: to wake one that sleeps costs its client an interrupt from core to core, which a broker
-# at the other end of a wire does not (24 of the 237 ns of a batched message).
+# at the other end of a wire does not (a tenth of a batched message's CPU).
 MOCKS = {
     "answer": ("--answer-only", "--spin"),
     "check": ("--spin",),
@@ -86,8 +86,7 @@ def _round(plan, pair, runs, report, index):
                 done = _run_case(plan, pair, name, nameserver, seconds)
                 if done.get("acked", 1) == 0:
                     raise programs.Failed(f"{name}: nothing was acknowledged")
-                runs[name].add(done.get("invalid_reasons", ()),
-                               **_figures(done))
+                runs[name].add(done.get("invalid_reasons", ()), **_figures(done))
                 if "build" in done:
                     report.note_build(done)
 

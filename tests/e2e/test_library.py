@@ -773,12 +773,15 @@ def test_the_budget_counts_from_a_time_that_was_handed_over(nowhere):
     with Sender({"nameserver": nowhere, "timeout_ms": "60m"}, "T") as s:
         now_ns = s.lib.salvo_now_ns(s.sender_pointer)
         s.submit(b"x", deadline_ms=1500, now_ns=now_ns - 900_000_000)
+        s.submit(b"x", deadline_ms=1500)
         for wrong_ns in (0, time.time_ns(), now_ns - 3_000_000_000):
             with pytest.raises(SalvoError, match="salvo_now_ns"):
                 s.submit(b"x", now_ns=wrong_ns)
         s.wait()
-        assert 0.59 < (s.done[0]["done_ns"] - now_ns) / 1e9 < 30
-        assert len(s.finish()) == 1
+        aged, twin = s.done
+        assert (aged["cookie"], twin["cookie"]) == (1, 2)
+        assert 0.59 < (aged["done_ns"] - now_ns) / 1e9 < 30
+        assert twin["done_ns"] - aged["done_ns"] > 500_000_000
 
 
 def test_a_message_without_a_route_ends_at_its_own_deadline(nowhere):

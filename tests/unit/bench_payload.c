@@ -76,8 +76,8 @@ static void one_seed_gives_one_sequence(void **state)
     salvo_payload_deinit(&b);
 }
 
-/* Nothing of a body comes again within 64 KiB, twice zlib's window, and no two laps of the pool are
- * cut at the same places. */
+/* Nothing of a body comes again within 64 KiB, twice zlib's window, and no two laps of the pool
+ * start at one place. */
 static void nothing_repeats_within_reach(void **state)
 {
     struct salvo_payload_conf conf = conf_of(128, 128, 0);

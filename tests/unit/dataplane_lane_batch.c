@@ -120,6 +120,35 @@ static void without_batching_no_batch_is_set_up(void **state)
         assert_int_equal(rig.lane.route_wanted_ns[i], INT64_MIN / 2);
 }
 
+/* Buffers are as long as chunks only where they may become chunks; without batching there are none.
+ */
+static void buffers_are_as_long_as_they_need_to_be(void **state)
+{
+    static const struct {
+        enum salvo_batch_mode mode;
+        uint32_t bytes_max;
+        bool zero_copy;
+        uint32_t room;
+    } cases[] = {
+        {SALVO_BATCH_MODE_NATURAL, RIG_CHUNK, false, RIG_CHUNK},
+        {SALVO_BATCH_MODE_NATURAL, RIG_CHUNK / 4, false, RIG_CHUNK},
+        {SALVO_BATCH_MODE_NATURAL, RIG_CHUNK / 4 - 1, false, RIG_CHUNK / 4 - 1},
+        {SALVO_BATCH_MODE_LINGER, RIG_CHUNK + 1, false, RIG_CHUNK + 1},
+        {SALVO_BATCH_MODE_LINGER, RIG_CHUNK / 2, true, RIG_CHUNK / 2},
+        {SALVO_BATCH_MODE_OFF, RIG_CHUNK / 2, false, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(cases); i++) {
+        rig.conf.batch.mode = cases[i].mode;
+        rig.conf.batch.bytes_max = cases[i].bytes_max;
+        rig.conf.zero_copy = cases[i].zero_copy;
+        assert_int_equal(salvo_lane_chunks_memory_size(&rig.conf),
+                         RIG_CHUNKS * RIG_CHUNK + RIG_BATCHES * cases[i].room);
+    }
+    rig_start();
+}
+
 static void linger_gathers_until_due(void **state)
 {
     static struct rig_request r;
@@ -442,6 +471,7 @@ int main(void)
         RIG_TEST(a_batch_answer_is_shared_out),
         RIG_TEST(a_long_batchs_buffer_becomes_a_chunk),
         RIG_TEST(without_batching_no_batch_is_set_up),
+        RIG_TEST(buffers_are_as_long_as_they_need_to_be),
         RIG_TEST(linger_gathers_until_due),
         RIG_TEST(a_batch_that_cannot_go_lets_the_lane_sleep),
         RIG_TEST(ordered_messages_go_one_at_a_time),

@@ -236,6 +236,7 @@ static void a_time_that_was_handed_over_counts_in_place_of_the_clock(void **stat
     (void)state;
     init();
     m = claim(5);
+    assert_int_equal(salvo_submitter_set_now(m, SALVO_NS_PER_S + 10 * SALVO_NS_PER_MS), -EINVAL);
     assert_int_equal(salvo_submitter_set_now(m, now_ns), 0);
     assert_int_equal(salvo_submitter_commit(m, 5, 1), 0);
     assert_int_equal(lane_slot()->deadline_ns, now_ns + 3000 * SALVO_NS_PER_MS);
