@@ -22,8 +22,9 @@
 #include "dataplane/submitter.h"
 
 /* Bounds of one turn's stages: enough to amortise a turn, small enough that none starves the
- * others. Messages: a flush costs some 20 us however little it carries; of 256, 512 and 1,024 the
- * second was 8 % cheaper a message than the first, the third no better, and its latency doubled. */
+ * others. Messages: a flush costs some 10 to 20 us however little it carries; of 256, 512 and 1,024
+ * the second was a tenth cheaper a message than the first, the third hardly better, and the latency
+ * of a lane at its limit doubles with each. */
 #define SALVO_LANE_COMMANDS_PER_CYCLE 8
 #define SALVO_LANE_EVENTS_PER_CYCLE   64
 #define SALVO_LANE_EXPIRED_PER_CYCLE  256
