@@ -302,8 +302,9 @@ def test_payload_topics_keys_tags_batches_and_compression(salvo_bin, tmp_path):
 def test_a_run_that_ends_in_its_warmup_is_invalid(salvo_bin, tmp_path):
     path = tmp_path / "report.json"
     load = Load(salvo_bin, "--rate", "100", "--warmup", "1h", "--json", path)
-    load.until_second(1)
+    load.until_second(2)
     out, _ = load.stop()
+    assert re.search(r"^ +\d+ s +warm-up +[1-9]\d*/s ", load.err, re.M), load.err
     assert load.process.returncode == 2 and "INVALID" in out and "warm-up" in out
     assert json.loads(path.read_text())["valid"] is False
 

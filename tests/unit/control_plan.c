@@ -41,12 +41,40 @@ static void free_huge_pages_count_where_they_are_wanted(void **state)
     assert_int_equal(salvo_plan_fits(3 * GIB, true, &memory, error), -ENOMEM);
 }
 
+/* Buffers of batches lie with the chunks and are as long, but where they cannot become chunks. */
+static void the_memory_of_batches_follows_their_options(void **state)
+{
+    static const struct {
+        const char *name, *value;
+        uint64_t batches_memory;
+    } steps[] = {
+        {"batch", "off", 0},
+        {"batch", "natural", 64 * SALVO_KIB(64)},
+        {"zero_copy_min", "16KiB", 64 * SALVO_KIB(32)},
+        {"zero_copy_min", "0", 64 * SALVO_KIB(64)},
+        {"batch_bytes_max", "8KiB", 64 * SALVO_KIB(8)},
+        {"batches_open_max", "10", 10 * SALVO_KIB(8)},
+    };
+    struct salvo_config config;
+    struct salvo_plan plan;
+
+    salvo_config_init(&config);
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(steps); i++) {
+        assert_int_equal(
+            salvo_config_set(&config, steps[i].name, steps[i].value, SALVO_CONFIG_ARGUMENT, error),
+            0);
+        assert_int_equal(salvo_plan_make(&config, &plan, error), 0);
+        assert_int_equal(plan.chunks_memory, 512 * SALVO_KIB(64) + steps[i].batches_memory);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plan_that_fits_is_taken),
         cmocka_unit_test(a_plan_that_is_larger_than_the_host_is_refused_with_the_remedy),
         cmocka_unit_test(free_huge_pages_count_where_they_are_wanted),
+        cmocka_unit_test(the_memory_of_batches_follows_their_options),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
