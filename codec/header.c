@@ -43,17 +43,23 @@ struct salvo_text salvo_text_of(const char *terminated)
     return (struct salvo_text){terminated, (uint32_t)strlen(terminated)};
 }
 
+bool salvo_text_same(struct salvo_text a, struct salvo_text b)
+{
+    return a.size == b.size && memcmp(a.text, b.text, a.size) == 0;
+}
+
 bool salvo_text_equals(struct salvo_text text, const char *terminated)
 {
-    return text.text != NULL && text.size == strlen(terminated) &&
-           memcmp(text.text, terminated, text.size) == 0;
+    return text.text != NULL && salvo_text_same(text, salvo_text_of(terminated));
 }
 
 /* From behind: where a key comes twice, Java's map keeps the last. */
 struct salvo_text salvo_header_ext(const struct salvo_header *header, const char *key)
 {
+    struct salvo_text wanted = salvo_text_of(key); /* measured once */
+
     for (uint32_t i = header->ext_count; i > 0; i--) {
-        if (salvo_text_equals(header->ext[i - 1].key, key))
+        if (salvo_text_same(header->ext[i - 1].key, wanted))
             return header->ext[i - 1].value;
     }
     return (struct salvo_text){0};

@@ -17,6 +17,8 @@ struct salvo_text {
 #define SALVO_TEXT(literal) ((struct salvo_text){(literal), sizeof(literal) - 1})
 
 struct salvo_text salvo_text_of(const char *terminated);
+/* Of two that are there. */
+bool salvo_text_same(struct salvo_text a, struct salvo_text b);
 bool salvo_text_equals(struct salvo_text text, const char *terminated);
 
 struct salvo_ext_field {

@@ -191,11 +191,12 @@ bool salvo_property_next(const void *properties, size_t size, size_t *at,
 /* Where a name comes twice, Java's map keeps the last. */
 struct salvo_text salvo_property_find(const void *properties, size_t size, const char *name)
 {
+    struct salvo_text wanted = salvo_text_of(name);
     struct salvo_text found = {0}, key, value;
     size_t at = 0;
 
     while (salvo_property_next(properties, size, &at, &key, &value)) {
-        if (salvo_text_equals(key, name))
+        if (salvo_text_same(key, wanted))
             found = value;
     }
     return found;

@@ -153,27 +153,46 @@ ssize_t salvo_send_write(void *ret_bytes, size_t size_max, enum salvo_header_for
 
 /* A read under way. `why` is set by the first field that is missing or malformed. */
 struct send_read {
-    const struct salvo_header *header;
-    const char *const *names;
+    struct salvo_text values[FIELD_COUNT];
     const char *why;
 };
 
+/* The fields by number; where a key comes twice, Java's map keeps the last. They nearly always come
+ * in our order: the search for each begins behind the one before. */
+static void read_find(struct send_read *read, const struct salvo_header *header)
+{
+    const char *const *names = send_names(header->code);
+    uint32_t field = 0;
+
+    for (uint32_t i = 0; i < header->ext_count; i++) {
+        for (uint32_t n = 0; n < FIELD_COUNT; n++) {
+            uint32_t tried = (field + n) % FIELD_COUNT;
+
+            if (salvo_text_equals(header->ext[i].key, names[tried])) {
+                read->values[tried] = header->ext[i].value;
+                field = tried + 1;
+                break;
+            }
+        }
+    }
+}
+
 static struct salvo_text read_text(struct send_read *read, enum send_field field)
 {
-    struct salvo_text text = salvo_header_ext(read->header, read->names[field]);
-
-    if (text.text == NULL && read->why == NULL)
+    if (read->values[field].text == NULL && read->why == NULL)
         read->why = names_v1[field];
-    return text;
+    return read->values[field];
 }
 
 static int64_t read_integer(struct send_read *read, enum send_field field, int64_t low,
                             int64_t high)
 {
+    struct salvo_text text = read->values[field];
     int64_t value = 0;
-    int r = salvo_header_ext_integer(read->header, read->names[field], &value);
 
-    if ((r || value < low || value > high) && read->why == NULL)
+    if ((text.text == NULL || salvo_parse_decimal(text.text, text.size, &value) != 0 ||
+         value < low || value > high) &&
+        read->why == NULL)
         read->why = names_v1[field];
     return value;
 }
@@ -185,7 +204,7 @@ static int32_t read_int32(struct send_read *read, enum send_field field)
 
 static int32_t read_int32_or(struct send_read *read, enum send_field field, int32_t absent)
 {
-    if (salvo_header_ext(read->header, read->names[field]).text == NULL)
+    if (read->values[field].text == NULL)
         return absent;
     return read_int32(read, field);
 }
@@ -193,7 +212,7 @@ static int32_t read_int32_or(struct send_read *read, enum send_field field, int3
 /* Boolean.parseBoolean: "true" in any case, all else is false. */
 static bool read_bool(const struct send_read *read, enum send_field field)
 {
-    struct salvo_text text = salvo_header_ext(read->header, read->names[field]);
+    struct salvo_text text = read->values[field];
     const char *yes = "true";
 
     if (text.size != 4)
@@ -208,13 +227,14 @@ static bool read_bool(const struct send_read *read, enum send_field field)
 int salvo_send_read(const struct salvo_header *header, struct salvo_send_fields *ret_fields,
                     const char **ret_why)
 {
-    struct send_read read = {.header = header, .names = send_names(header->code)};
+    struct send_read read = {.why = NULL};
     struct salvo_send_fields fields;
 
     if (!send_code_known(header->code)) {
         *ret_why = "code";
         return salvo_raise(-EBADMSG);
     }
+    read_find(&read, header);
     fields.code = header->code;
     fields.language = header->language;
     fields.version = header->version;
@@ -226,12 +246,12 @@ int salvo_send_read(const struct salvo_header *header, struct salvo_send_fields 
     fields.sysFlag = read_int32(&read, FIELD_SYS_FLAG);
     fields.bornTimestamp = read_integer(&read, FIELD_BORN_TIMESTAMP, INT64_MIN, INT64_MAX);
     fields.flag = read_int32(&read, FIELD_FLAG);
-    fields.properties = salvo_header_ext(header, read.names[FIELD_PROPERTIES]);
+    fields.properties = read.values[FIELD_PROPERTIES];
     fields.reconsumeTimes = read_int32_or(&read, FIELD_RECONSUME_TIMES, 0);
     fields.unitMode = read_bool(&read, FIELD_UNIT_MODE);
     fields.maxReconsumeTimes = read_int32_or(&read, FIELD_MAX_RECONSUME_TIMES, -1);
     fields.batch = read_bool(&read, FIELD_BATCH);
-    fields.brokerName = salvo_header_ext(header, read.names[FIELD_BROKER_NAME]);
+    fields.brokerName = read.values[FIELD_BROKER_NAME];
 
     if (read.why != NULL) {
         *ret_why = read.why;

@@ -6,20 +6,14 @@
 
 /* --- the answer in the making ----------------------------------------------------------------- */
 
-struct salvo_text mock_answer_text(struct salvo_mock *mock, const char *format, ...)
+struct salvo_text mock_answer_number(struct salvo_mock *mock, int64_t value)
 {
-    char *at = (char *)mock->text.at;
-    size_t room = salvo_writer_room(&mock->text);
-    va_list args;
-    int n;
+    const uint8_t *at = mock->text.at;
 
-    va_start(args, format);
-    n = vsnprintf(at, room, format, args);
-    va_end(args);
-    if (n < 0 || (size_t)n >= room)
+    salvo_write_decimal(&mock->text, value);
+    if (mock->text.failed)
         return (struct salvo_text){NULL, 0};
-    mock->text.at += n;
-    return (struct salvo_text){at, (uint32_t)n};
+    return (struct salvo_text){(const char *)at, (uint32_t)(mock->text.at - at)};
 }
 
 void mock_answer_code(struct salvo_mock *mock, int32_t code, const char *remark, ...)

@@ -85,7 +85,7 @@ static void broker_offset(struct salvo_mock *mock, bool max)
         part = &topic->parts[broker];
     if (max && part != NULL && part->present && queue >= 0 && queue < part->offsets_count)
         offset = part->offsets[queue];
-    mock_answer_add(mock, "offset", mock_answer_text(mock, "%lld", (long long)offset));
+    mock_answer_add(mock, "offset", mock_answer_number(mock, offset));
     mock_answer_code(mock, SALVO_RESPONSE_SUCCESS, NULL);
 }
 

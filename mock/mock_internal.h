@@ -308,9 +308,8 @@ void mock_answer_late_forget(struct salvo_mock *mock);
 void mock_answer_code(struct salvo_mock *mock, int32_t code, const char *remark, ...)
     SALVO_PRINTF(3, 4);
 void mock_answer_add(struct salvo_mock *mock, const char *key, struct salvo_text value);
-/* Text that lives until the answer is written. */
-struct salvo_text mock_answer_text(struct salvo_mock *mock, const char *format, ...)
-    SALVO_PRINTF(2, 3);
+/* In decimal digits, which live until the answer is written. */
+struct salvo_text mock_answer_number(struct salvo_mock *mock, int64_t value);
 
 /* mock_nameserver.c, mock_broker.c, mock_send.c: fill mock->answer for mock->request. */
 void mock_nameserver_request(struct salvo_mock *mock);

@@ -392,8 +392,8 @@ static void send_accept(struct salvo_mock *mock, const struct send *s)
     salvo_assert(!mock->text.failed);
     msg_id = (struct salvo_text){(const char *)ids, (uint32_t)(mock->text.at - ids)};
     mock_answer_add(mock, "msgId", msg_id);
-    mock_answer_add(mock, "queueId", mock_answer_text(mock, "%u", s->queue));
-    mock_answer_add(mock, "queueOffset", mock_answer_text(mock, "%lld", (long long)first));
+    mock_answer_add(mock, "queueId", mock_answer_number(mock, s->queue));
+    mock_answer_add(mock, "queueOffset", mock_answer_number(mock, first));
     if (key.size > 0)
         mock_answer_add(mock, "transactionId", key);
     mock_answer_code(mock, SALVO_RESPONSE_SUCCESS, NULL);

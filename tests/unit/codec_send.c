@@ -334,6 +334,38 @@ static void a_missing_or_malformed_field_is_named(void **state)
     }
 }
 
+/* Other clients' maps come in any order, with fields that we do not know. */
+static void fields_are_found_in_any_order(void **state)
+{
+    struct salvo_send_fields fields = fields_of_example();
+    struct salvo_header header, turned;
+    struct salvo_send_fields read;
+    const char *why = NULL;
+    ssize_t size =
+        salvo_send_write(general, sizeof(general), SALVO_HEADER_BINARY, &fields, 1, false, 0);
+
+    assert_int_equal(salvo_header_binary_read(&header, general + 8, (size_t)size - 8), 0);
+    turned = header;
+    turned.ext_count = 0;
+    assert_true(
+        salvo_header_add(&turned, "e", SALVO_TEXT("77"))); /* comes again: the last counts */
+    for (uint32_t k = header.ext_count; k > 0; k--) {
+        turned.ext[turned.ext_count++] = header.ext[k - 1];
+        assert_true(salvo_header_add(&turned, "zz", SALVO_TEXT("unknown")));
+    }
+    assert_int_equal(salvo_send_read(&turned, &read, &why), 0);
+    assert_int_equal(read.queueId, fields.queueId);
+    assert_int_equal(read.bornTimestamp, fields.bornTimestamp);
+    assert_int_equal(read.flag, fields.flag);
+    assert_int_equal(read.batch, fields.batch);
+    assert_true(salvo_text_same(read.topic, fields.topic));
+    assert_true(salvo_text_same(read.producerGroup, fields.producerGroup));
+    assert_true(salvo_text_same(read.properties, fields.properties));
+    assert_true(salvo_header_add(&turned, "e", SALVO_TEXT("78")));
+    assert_int_equal(salvo_send_read(&turned, &read, &why), 0);
+    assert_int_equal(read.queueId, 78);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +377,7 @@ int main(void)
         cmocka_unit_test(without_properties_the_binary_field_is_left_out),
         cmocka_unit_test(names_that_do_not_fit_a_template_are_refused),
         cmocka_unit_test(a_missing_or_malformed_field_is_named),
+        cmocka_unit_test(fields_are_found_in_any_order),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
