@@ -81,6 +81,28 @@ class Load:
         self.err += self.process.stderr.read()
         return self.process.stdout.read(), self.err
 
+    def end(self):
+        """Whatever became of the test."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+@pytest.fixture
+def start_load(salvo_bin):
+    """start_load(ARGUMENT...): a Load, which does not outlive its test."""
+    started = []
+
+    def start(*args):
+        started.append(Load(salvo_bin, *args))
+        return started[-1]
+
+    yield start
+    for load in started:
+        load.end()
+
 
 def late_only(report):
     """True when the one thing wrong is that this machine was too busy for an open loop."""
@@ -299,9 +321,9 @@ def test_payload_topics_keys_tags_batches_and_compression(salvo_bin, tmp_path):
     assert options["batch"] == "linger" and options["lanes"] == "2" and options["header"] == "json"
 
 
-def test_a_run_that_ends_in_its_warmup_is_invalid(salvo_bin, tmp_path):
+def test_a_run_that_ends_in_its_warmup_is_invalid(start_load, tmp_path):
     path = tmp_path / "report.json"
-    load = Load(salvo_bin, "--rate", "100", "--warmup", "1h", "--json", path)
+    load = start_load("--rate", "100", "--warmup", "1h", "--json", path)
     load.until_second(2)
     out, _ = load.stop()
     assert re.search(r"^ +\d+ s +warm-up +[1-9]\d*/s ", load.err, re.M), load.err
@@ -309,9 +331,9 @@ def test_a_run_that_ends_in_its_warmup_is_invalid(salvo_bin, tmp_path):
     assert json.loads(path.read_text())["valid"] is False
 
 
-def test_ctrl_c_drains_and_reports(salvo_bin, tmp_path):
+def test_ctrl_c_drains_and_reports(start_load, tmp_path):
     path = tmp_path / "report.json"
-    load = Load(salvo_bin, "--rate", "1k", "--duration", "1h", "--json", path)
+    load = start_load("--rate", "1k", "--duration", "1h", "--json", path)
     load.until_second(2)
     out, err = load.stop()
     report = json.loads(path.read_text())
@@ -321,9 +343,9 @@ def test_ctrl_c_drains_and_reports(salvo_bin, tmp_path):
     assert len(re.findall(r"^ +\d+ s .*p50 .*p99 .*p99\.9 .*max .*in flight", err, re.M)) >= 1
 
 
-def test_a_capture_of_kernel_tcp_names_tcpdump_and_nothing_ends(salvo_bin, tmp_path):
+def test_a_capture_of_kernel_tcp_names_tcpdump_and_nothing_ends(start_load, tmp_path):
     capture = ("-D", f"dpdk_capture={tmp_path}/a", "-D", "dpdk_capture_at_start=false")
-    load = Load(salvo_bin, "--rate", "1k", "--duration", "1h", *capture)
+    load = start_load("--rate", "1k", "--duration", "1h", *capture)
     load.until_second(1)
     for _ in range(2):
         load.process.send_signal(signal.SIGUSR1)
@@ -340,19 +362,19 @@ def test_a_capture_from_the_start_is_for_dpdk(salvo_bin, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_ctrl_c_before_there_is_a_route_says_that_nothing_was_sent(salvo_bin):
-    load = Load(salvo_bin, "--nameserver", "127.0.0.1:1", "-D", "timeout_ms=60s")
+def test_ctrl_c_before_there_is_a_route_says_that_nothing_was_sent(start_load):
+    load = start_load("--nameserver", "127.0.0.1:1", "-D", "timeout_ms=60s")
     load.until("127.0.0.1:1 cannot be reached")
     out, err = load.stop()
     assert load.process.returncode == 2 and out == ""
     assert "nothing was sent" in err, err
 
 
-def test_a_second_ctrl_c_quits_at_once(salvo_bin):
+def test_a_second_ctrl_c_quits_at_once(salvo_bin, start_load):
     silent = Mock(salvo_bin)
     silent.stop_signal()
     try:
-        load = Load(salvo_bin, "--nameserver", silent.address, "-D", "timeout_ms=60s")
+        load = start_load("--nameserver", silent.address, "-D", "timeout_ms=60s")
         load.until("no answer within")
         load.stop(signals=2, timeout=50)
         assert load.process.returncode == 2
@@ -734,22 +756,19 @@ def test_send_fails_when_the_cluster_does_not_answer(salvo_bin):
     assert "line 1:" in done.stderr
 
 
-def test_stat_shows_a_running_salvo(salvo_bin, tmp_path):
+def test_stat_shows_a_running_salvo(salvo_bin, start_load, tmp_path):
     path = tmp_path / "stat"
-    load = Load(salvo_bin, "--rate", "1k", "--duration", "1h", "-D", f"stat_file={path}")
-    try:
-        load.until_second(1)
+    load = start_load("--rate", "1k", "--duration", "1h", "-D", f"stat_file={path}")
+    load.until_second(1)
 
-        def shown():
-            return json.loads(run(salvo_bin, "stat", "--json", path).stdout)
+    def shown():
+        return json.loads(run(salvo_bin, "stat", "--json", path).stdout)
 
-        assert shown()["alive"] and shown()["pid"] == load.process.pid
-        wait_until(lambda: shown()["counters"]["lane_messages_good"] > 100, "messages counted")
-        text = run(salvo_bin, "stat", path).stdout
-        assert "lane_messages_good" in text
-        assert re.search(r"^  lane 0: sent to answered +\d+ times; us p50 ", text, re.M), text
-    finally:
-        load.stop()
+    assert shown()["alive"] and shown()["pid"] == load.process.pid
+    wait_until(lambda: shown()["counters"]["lane_messages_good"] > 100, "messages counted")
+    text = run(salvo_bin, "stat", path).stdout
+    assert "lane_messages_good" in text
+    assert re.search(r"^  lane 0: sent to answered +\d+ times; us p50 ", text, re.M), text
 
 
 @pytest.mark.parametrize(
