@@ -1,6 +1,8 @@
 """Fixtures of the end-to-end tests.
 
     salvo_bin          path of the program: SALVO_BIN, or build/salvo
+    mock               a mock cluster of the program's own (several files have another)
+    start_load         start_load("--rate", "1k", ...): a salvo load that runs
     cluster            a running cluster, once for each RocketMQ version
     cluster_4_7_1      a running cluster of this version, shared by all tests that ask for it;
     cluster_4_9_7      a test that hurts it heals it before it ends
@@ -19,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from mocks import Mock
+from program import Load
 from rocketmq import jars, network
 from rocketmq.cluster import Cluster, wait_until
 
@@ -51,6 +55,26 @@ def salvo_bin():
     if not os.access(path, os.X_OK):
         pytest.fail(f"{path} is not there: build it, or set SALVO_BIN", pytrace=False)
     return path
+
+
+@pytest.fixture
+def mock(salvo_bin):
+    with Mock(salvo_bin) as made:
+        yield made
+
+
+@pytest.fixture
+def start_load(salvo_bin):
+    """start_load(ARGUMENT...): a Load, which does not outlive its test."""
+    started = []
+
+    def start(*args):
+        started.append(Load(salvo_bin, *args))
+        return started[-1]
+
+    yield start
+    for load in started:
+        load.end()
 
 
 @pytest.fixture(scope="session")

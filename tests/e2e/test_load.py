@@ -1,0 +1,408 @@
+"""`salvo load` from outside: rates, reports, Ctrl-C, the live line; against mock clusters."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from mocks import Mock
+from program import late_only, report_of, run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_few_messages_at_a_rate_have_that_rate(salvo_bin, tmp_path):
+    args = ("--rate", "20", "--duration", "200ms", "--warmup", "0s")
+    report = report_of(salvo_bin, tmp_path, *args)
+    assert report["seconds"] >= report["measured_acked"] / 20
+    assert 0 < report["rate_per_s"] <= 20
+
+
+def test_the_window_is_no_larger_than_what_may_be_out(salvo_bin, tmp_path):
+    report = report_of(salvo_bin, tmp_path, "--count", "100", "-D", "messages_out_max=3")
+    assert report["settings"]["window"] == 3
+
+
+def test_the_null_backend_says_that_nothing_was_sent(salvo_bin, mock):
+    done = run(salvo_bin, "load", "--net", "null", "--count", "100", "--warmup", "0s")
+    assert "nothing was sent" in done.stdout
+    args = ("--nameserver", mock.address, "--topic", "T", "-D", "net=null")
+    done = run(salvo_bin, "send", *args, input="line\n")
+    assert done.returncode == 2 and "net: null" in done.stderr
+
+
+def test_closed_loop_by_count(salvo_bin, tmp_path):
+    report = report_of(salvo_bin, tmp_path, "--count", "20k", "--closed", "100")
+    assert report["valid"] and report["acked"] == 20000
+    assert report["loop"] == "closed" and report["latency_from"] == "submission"
+    assert report["settings"]["embedded_mock"] is True
+    assert report["latency_us"]["min"] <= report["latency_us"]["p50"] <= report["latency_us"]["max"]
+    assert report["rate_per_s"] == pytest.approx(20000 / report["seconds"], rel=1e-6)
+
+
+def stolen_seconds():
+    steal = Path("/proc/stat").read_text().split()[8]
+    return int(steal) / os.sysconf("SC_CLK_TCK")
+
+
+def test_open_loop_by_duration_and_warmup(salvo_bin, tmp_path):
+    began, stolen = time.monotonic(), stolen_seconds()
+    report = report_of(salvo_bin, tmp_path, "--rate", "2k", "--duration", "2s", "--warmup", "500ms")
+    took = time.monotonic() - began
+    assert report["planned"] == report["acked"] == 5000
+    assert abs(report["measured_messages"] - 4000) <= 1
+    assert report["loop"] == "open" and report["latency_from"] == "intended"
+    assert 1.99 < report["seconds"] < took - 0.5
+    assert report["client"]["schedule_error_us"]["max"] > 0
+    assert -0.001 < report["machine"]["stolen_seconds"] < stolen_seconds() - stolen + 0.001
+
+
+def test_open_loop_by_count(salvo_bin, tmp_path):
+    began = time.monotonic()
+    report = report_of(salvo_bin, tmp_path, "--rate", "5k", "--count", "2500")
+    assert report["planned"] == report["acked"] == 2500
+    assert 0.49 < report["seconds"] < time.monotonic() - began
+
+
+def test_caller_mode_turns_the_sender_itself(salvo_bin, tmp_path):
+    report = report_of(salvo_bin, tmp_path, "-D", "threads=caller", "--count", "20k")
+    assert report["acked"] == 20000 and report["settings"]["options"]["threads"] == "caller"
+
+
+def test_payload_topics_keys_tags_batches_and_compression(salvo_bin, tmp_path):
+    report = report_of(
+        salvo_bin,
+        tmp_path,
+        "--count",
+        "5000",
+        "--topic",
+        "A,B,C",
+        "--size",
+        "10-8KiB",
+        "--keys",
+        "50",
+        "--tags",
+        "red,blue",
+        "--compressibility",
+        "0.7",
+        "--compress",
+        "zlib",
+        "--linger",
+        "1ms",
+        "--batch-bytes",
+        "32KiB",
+        "--header",
+        "json",
+        "--lanes",
+        "2",
+        "--seed",
+        "9",
+    )
+    assert report["acked"] == 5000
+    assert report["settings"]["topics"] == ["A", "B", "C"]
+    options = report["settings"]["options"]
+    assert options["batch"] == "linger" and options["lanes"] == "2" and options["header"] == "json"
+
+
+def test_a_run_that_ends_in_its_warmup_is_invalid(start_load, tmp_path):
+    path = tmp_path / "report.json"
+    load = start_load("--rate", "100", "--warmup", "1h", "--json", path)
+    load.until_second(2)
+    out, _ = load.stop()
+    assert re.search(r"^ +\d+ s +warm-up +[1-9]\d*/s ", load.err, re.M), load.err
+    assert load.process.returncode == 2 and "INVALID" in out and "warm-up" in out
+    assert json.loads(path.read_text())["valid"] is False
+
+
+def test_ctrl_c_drains_and_reports(start_load, tmp_path):
+    path = tmp_path / "report.json"
+    load = start_load("--rate", "1k", "--duration", "1h", "--json", path)
+    load.until_second(2)
+    out, err = load.stop()
+    report = json.loads(path.read_text())
+    assert late_only(report) or (load.process.returncode == 0 and report["valid"]), out
+    assert report["interrupted"] and report["planned"] == report["acked"] > 1000
+    assert "interrupted" in out
+    assert len(re.findall(r"^ +\d+ s .*p50 .*p99 .*p99\.9 .*max .*in flight", err, re.M)) >= 1
+
+
+def test_a_capture_of_kernel_tcp_names_tcpdump_and_nothing_ends(start_load, tmp_path):
+    capture = ("-D", f"dpdk_capture={tmp_path}/a", "-D", "dpdk_capture_at_start=false")
+    load = start_load("--rate", "1k", "--duration", "1h", *capture)
+    load.until_second(1)
+    for _ in range(2):
+        load.process.send_signal(signal.SIGUSR1)
+        load.until(r"^salvo load: capture: .*dpdk.*tcpdump")
+    out, _ = load.stop()
+    assert re.search(r"failed 0 \+ timed out 0 \+ unsent", out)  # what was due may be left
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_capture_from_the_start_is_for_dpdk(salvo_bin, tmp_path):
+    done = run(salvo_bin, "load", "-D", f"dpdk_capture={tmp_path}/a", "--count", "1")
+    assert done.returncode == 2
+    assert "dpdk_capture: " in done.stderr and "tcpdump" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_before_there_is_a_route_says_that_nothing_was_sent(start_load):
+    load = start_load("--nameserver", "127.0.0.1:1", "-D", "timeout_ms=60s")
+    load.until("127.0.0.1:1 cannot be reached")
+    out, err = load.stop()
+    assert load.process.returncode == 2 and out == ""
+    assert "nothing was sent" in err, err
+
+
+def test_a_second_ctrl_c_quits_at_once(salvo_bin, start_load):
+    silent = Mock(salvo_bin)
+    silent.stop_signal()
+    try:
+        load = start_load("--nameserver", silent.address, "-D", "timeout_ms=60s")
+        load.until("no answer within")
+        load.stop(signals=2, timeout=50)
+        assert load.process.returncode == 2
+    finally:
+        silent.cont_signal()
+        silent.stop()
+
+
+def test_messages_that_fail_give_exit_code_1(salvo_bin, tmp_path):
+    failing = Mock(salvo_bin, "--script", write_script(tmp_path))
+    try:
+        report = report_of(
+            salvo_bin,
+            tmp_path,
+            "--nameserver",
+            failing.address,
+            "--count",
+            "1000",
+            "--closed",
+            "50",
+            "-D",
+            "retries=0",
+            code=1,
+        )
+        assert report["valid"] and report["failed"] == 10 and report["errors"] == {"refused_13": 10}
+        assert "refused_13" in report["error_texts"]
+    finally:
+        failing.stop()
+
+
+def write_script(tmp_path):
+    path = tmp_path / "script"
+    path.write_text('* send code 13 next 10 remark "the test says no"\n')
+    return str(path)
+
+
+def test_no_route_is_one_clear_error(salvo_bin):
+    before = time.monotonic()
+    done = run(salvo_bin, "load", "--nameserver", "127.0.0.1:1", "-D", "timeout_ms=1s")
+    assert done.returncode == 2 and time.monotonic() - before < 60
+    assert "cannot be sent to" in done.stderr
+
+
+def test_the_live_line_is_rewritten_on_a_terminal(salvo_bin):
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [str(salvo_bin), "load", "--rate", "1k", "--duration", "2500ms"],
+        stdout=subprocess.DEVNULL,
+        stderr=child,
+    )
+    os.close(child)
+    shown = b""
+    while True:
+        try:
+            part = os.read(parent, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(parent)
+    assert process.wait(timeout=120) in (0, 2)  # 2: late, on a busy machine
+    assert shown.count(b"\r") >= 2 and b"\033[K" in shown and b"p99.9" in shown
+    # In a terminal of 80 columns it would wrap, and then could not be rewritten.
+    lines = re.findall(rb"\r\033\[\?7l(.*?)\033\[K\033\[\?7h", shown, re.S)
+    assert len(lines) == shown.count(b"p99.9") and all(b"errors" in line[:40] for line in lines)
+
+
+LOST_OUTPUT = {
+    "help": ["load", "--help"],
+    "load": ["load", "--count", "10"],
+    "json": ["load", "--count", "10", "--json", "-"],
+    "check": ["check"],
+    "mock": ["mock"],
+    "frame": ["frame", ROOT / "tests" / "golden" / "send-v2-5.3.3-binary.hex"],
+}
+
+
+def test_an_empty_nameserver_in_the_environment_is_none(salvo_bin):
+    done = run(salvo_bin, "load", "--count", "10", env={"SALVO_NAMESERVER": ""})
+    assert done.returncode == 0 and "embedded mock" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("command", LOST_OUTPUT)
+def test_output_that_cannot_be_written_is_no_success(salvo_bin, command):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [str(salvo_bin), *map(str, LOST_OUTPUT[command])],
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 2 and "standard output" in done.stderr, done.stderr
+
+
+def test_send_counts_on_when_its_output_is_lost(salvo_bin, mock):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [str(salvo_bin), "send", "--topic", "T", "--nameserver", mock.address, "--verbose"],
+            input="one\ntwo\n",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert "2 read, 2 acknowledged, 0 failed" in done.stderr
+    assert done.returncode == 2 and "standard output" in done.stderr
+
+
+@pytest.mark.parametrize("fd, named", [(0, "standard input"), (1, "standard output")])
+def test_a_closed_descriptor_is_not_handed_to_a_socket(salvo_bin, mock, fd, named):
+    """The kernel gives the lowest free number to the next descriptor that is opened."""
+    send = [str(salvo_bin), "send", "--topic", "T", "--nameserver", mock.address, "--verbose"]
+    closing = "<&-" if fd == 0 else ">&-"
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closing}', "sh", *send],
+        input="one\n",
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0 and named in done.stderr, done.stderr
+    assert "Bad file descriptor" in done.stderr or fd == 1
+    assert ("1 read, 1 acknowledged" in done.stderr) == (fd == 1)
+
+
+def test_hdr_file_and_json_on_standard_output(salvo_bin, tmp_path):
+    path = tmp_path / "latency.hgrm"
+    done = run(salvo_bin, "load", "--count", "1000", "--json", "-", "--hdr", path)
+    assert done.returncode == 0
+    report = json.loads(done.stdout)
+    lines = path.read_text().splitlines()
+    assert lines[0].split() == ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"]
+    values = [line.split() for line in lines[2:] if not line.startswith("#")]
+    assert float(values[-1][1]) == 1 and int(values[-1][2]) == 1000
+    assert float(values[-1][0]) == pytest.approx(report["latency_us"]["max"], abs=0.01)
+
+
+def flatten(value, prefix=""):
+    names = set()
+    for name, item in value.items():
+        path = f"{prefix}{name}"
+        if path in ("errors", "error_texts", "settings.options"):
+            names.add(path + ".*")
+        elif isinstance(item, dict):
+            names |= flatten(item, path + ".")
+        else:
+            names.add(path)
+    return names
+
+
+def test_report_md_names_every_field_and_no_other(salvo_bin, tmp_path):
+    text = (ROOT / "docs" / "REPORT.md").read_text()
+    documented = set(re.findall(r"^\| `([^`]+)` \|", text, re.M))
+    assert flatten(report_of(salvo_bin, tmp_path, "--count", "100")) == documented
+
+
+def test_environment_file_and_argument_in_this_order(salvo_bin, tmp_path):
+    config = tmp_path / "salvo.yaml"
+    config.write_text("send:\n  retries: 7\n  timeout_ms: 9s\nlanes:\n  lanes: 2\n")
+    env = {"SALVO_TIMEOUT_MS": "8s", "SALVO_LANES": "3"}
+    path = tmp_path / "report.json"
+    done = run(
+        salvo_bin,
+        "load",
+        "--count",
+        "10",
+        "--config",
+        config,
+        "-D",
+        "lanes=1",
+        "--json",
+        path,
+        env=env,
+    )
+    assert done.returncode == 0, done.stderr
+    options = json.loads(path.read_text())["settings"]["options"]
+    assert (options["retries"], options["timeout_ms"], options["lanes"]) == ("7", "8s", "1")
+
+
+def test_of_two_files_the_later_wins_and_both_count(salvo_bin, tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("retries: 7\nbody_size_max: 1KiB\n")
+    second.write_text("send:\n  body_size_max: 2KiB\n")
+    done = run(salvo_bin, "check", "--config", first, "--config", second)
+    assert done.returncode == 0, done.stderr
+    shown = dict(re.findall(r"^send +(\w+) +(\S+) +file$", done.stdout, re.M))
+    assert shown == {"retries": "7", "body_size_max": "2KiB"}
+
+
+def test_a_run_that_cannot_start_leaves_the_last_report(salvo_bin, tmp_path):
+    report = tmp_path / "report.json"
+    done = run(salvo_bin, "load", "--count", "100", "-D", "timeout_ms=60s", "--json", report)
+    assert done.returncode == 0, done.stderr
+    before = report.read_text()
+    assert json.loads(before)["acked"] == 100
+
+    done = run(salvo_bin, "load", "--nameserver", "127.0.0.1:1", "--count", "100",
+               "-D", "api_timeout_ms=200ms", "-D", "timeout_ms=1s", "--json", report)
+    assert done.returncode == 2 and report.read_text() == before
+    assert f"--json {report} still holds an earlier report" in done.stderr
+
+    done = run(salvo_bin, "load", "--count", "7", "-D", "timeout_ms=60s", "--json", report)
+    assert done.returncode == 0 and json.loads(report.read_text())["acked"] == 7
+
+
+@pytest.mark.parametrize("second", ["same", "./same", "link"])
+def test_two_reports_do_not_share_a_file(salvo_bin, tmp_path, second):
+    (tmp_path / "link").symlink_to("same")
+    done = run(
+        salvo_bin, "load", "--count", 10, "--json", "same", "--hdr", second, cwd=tmp_path
+    )
+    assert done.returncode == 2 and "are one file" in done.stderr
+    assert (tmp_path / "same").read_text() == ""
+    nowhere = run(
+        salvo_bin, "load", "--count", 10, "--json", "/dev/null", "--hdr", "/dev/null"
+    )
+    assert nowhere.returncode == 0, nowhere.stderr
+
+
+def test_a_sender_that_does_not_start_says_only_why(salvo_bin):
+    done = run(salvo_bin, "load", "--count", 10, "-D", "stat_file=/nowhere/x")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_linger_needs_a_unit(salvo_bin):
+    """The setting's name has one, the option's does not: 5 would be microseconds."""
+    done = run(salvo_bin, "load", "--linger", "5", "--count", "10")
+    assert done.returncode == 2 and "a time needs its unit" in done.stderr
+
+
+def test_a_number_too_large_is_out_of_range(salvo_bin):
+    done = run(salvo_bin, "load", "--count", "99999999999999999999")
+    assert done.returncode == 2 and "out of range" in done.stderr
+
+
+def test_send_could_not_start_without_its_input(salvo_bin, tmp_path):
+    with Mock(salvo_bin, "--topic", "T:4") as mock:
+        done = run(salvo_bin, "send", "--nameserver", mock.address, "--topic", "T", tmp_path)
+    assert done.returncode == 2 and "Is a directory" in done.stderr
