@@ -108,7 +108,7 @@ static int lane_take_from(struct salvo_lane *lane, struct salvo_submitter *s, in
 {
     int taken = 0;
 
-    while (taken < max) {
+    while (taken < max && lane->compressed < SALVO_LANE_COMPRESS_PER_CYCLE) {
         uint32_t size;
         struct salvo_slot *slot = salvo_ring_peek(&s->messages, &size);
 
@@ -135,6 +135,7 @@ static int lane_take_messages(struct salvo_lane *lane, int64_t now_ns)
 
     lane_find_submitters(lane);
     lane->ring_has_more = false;
+    lane->compressed = 0;
     lane->rings_held_ns = INT64_MAX;
     if (lane->submitters_count == 0)
         return 0;
@@ -147,6 +148,7 @@ static int lane_take_messages(struct salvo_lane *lane, int64_t now_ns)
         left -= taken;
         lane->ring_has_more |= taken == share;
     }
+    lane->ring_has_more |= lane->compressed >= SALVO_LANE_COMPRESS_PER_CYCLE;
     lane->submitter_next++;
     /* What made room for a message that then was not taken is work too: the next turn goes on. */
     return SALVO_LANE_MESSAGES_PER_CYCLE - left + (lane->waiting_dirty && !dirty);

@@ -313,6 +313,7 @@ static bool lane_compress(struct salvo_lane *lane, const struct salvo_slot *slot
     if (lane->compressor == NULL || *body_size < lane->conf.compress_min ||
         *body_size > LANE_COMPRESS_MAX)
         return false;
+    lane->compressed += *body_size;
     size =
         salvo_compress(lane->compressor, *body, *body_size, lane->compress_scratch, *body_size - 1);
     if (size == 0)

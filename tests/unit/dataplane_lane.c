@@ -611,6 +611,35 @@ static void a_drain_of_nothing_is_done_at_once(void **state)
     assert_int_equal(rig.drained, 1);
 }
 
+/* --- compression ------------------------------------------------------------------------------ */
+
+static void a_turn_compresses_no_more_than_its_share(void **state)
+{
+    static struct rig_request r;
+    const unsigned share = SALVO_LANE_COMPRESS_PER_CYCLE / RIG_BODY_MAX + 1;
+    uint32_t cookies[40];
+
+    (void)state;
+    rig.conf.compression = SALVO_COMPRESS_ZLIB;
+    rig.conf.compress_min = 1000;
+    rig.conf.window = 64;
+    rig_start();
+    for (unsigned i = 0; i < SALVO_ARRAY_LENGTH(cookies); i++)
+        cookies[i] = rig_submit(0, RIG_BODY_MAX);
+    rig_turn();
+    assert_int_equal(salvo_counter_get(rig.counters, SALVO_LANE_MESSAGES_TAKEN), share);
+    rig_turn();
+    assert_int_equal(salvo_counter_get(rig.counters, SALVO_LANE_MESSAGES_TAKEN), 2 * share);
+    rig_turn();
+    assert_int_equal(salvo_counter_get(rig.counters, SALVO_LANE_MESSAGES_COMPRESSED),
+                     SALVO_ARRAY_LENGTH(cookies));
+    while (rig_any_request(&r))
+        rig_answer(&r, 0);
+    rig_turns(2);
+    for (unsigned i = 0; i < SALVO_ARRAY_LENGTH(cookies); i++)
+        rig_expect(cookies[i], SALVO_OK, SALVO_STORED_YES, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -638,6 +667,7 @@ int main(void)
         RIG_TEST(short_chunks_only_hold_up),
         RIG_TEST(the_drain_gives_every_message_its_result),
         RIG_TEST(a_drain_of_nothing_is_done_at_once),
+        RIG_TEST(a_turn_compresses_no_more_than_its_share),
     };
 
     return cmocka_run_group_tests_name("dataplane/lane", tests, NULL, NULL);
