@@ -302,24 +302,27 @@ static enum lane_take lane_send_slot(struct salvo_lane *lane, struct salvo_submi
     return LANE_TAKEN;
 }
 
-/* Compresses a body when that pays. The bytes to send are at *body. */
-static bool lane_compress(struct salvo_lane *lane, const struct salvo_slot *slot,
-                          const uint8_t **body, uint32_t *body_size)
+/* Compresses the body in its slot when that pays, so that a message which cannot be taken this turn
+ * is not compressed again in the next. True: it is compressed. */
+static bool lane_compress(struct salvo_lane *lane, struct salvo_slot *slot)
 {
     size_t size;
 
     if (slot->flags & SALVO_SLOT_COMPRESSED)
         return true;
-    if (lane->compressor == NULL || *body_size < lane->conf.compress_min ||
-        *body_size > LANE_COMPRESS_MAX)
+    if (lane->compressor == NULL || (slot->flags & SALVO_SLOT_PLAIN) != 0 ||
+        slot->body_size < lane->conf.compress_min || slot->body_size > LANE_COMPRESS_MAX)
         return false;
-    lane->compressed += *body_size;
-    size =
-        salvo_compress(lane->compressor, *body, *body_size, lane->compress_scratch, *body_size - 1);
-    if (size == 0)
+    lane->compressed += slot->body_size;
+    size = salvo_compress(lane->compressor, salvo_slot_body(slot), slot->body_size,
+                          lane->compress_scratch, slot->body_size - 1);
+    if (size == 0) {
+        slot->flags |= SALVO_SLOT_PLAIN;
         return false;
-    *body = lane->compress_scratch;
-    *body_size = (uint32_t)size;
+    }
+    memcpy(salvo_slot_body(slot), lane->compress_scratch, size);
+    slot->body_size = (uint32_t)size;
+    slot->flags |= SALVO_SLOT_COMPRESSED;
     lane_count(lane, SALVO_LANE_MESSAGES_COMPRESSED, 1);
     return true;
 }
@@ -330,7 +333,7 @@ enum lane_take salvo_lane_take_slot(struct salvo_lane *lane, struct salvo_submit
     const struct salvo_route_topic *topic = lane_topic(lane, slot->topic);
     bool routed = topic != NULL && topic->state == SALVO_ROUTE_GOOD;
     const uint8_t *body = salvo_slot_body(slot);
-    uint32_t body_size = slot->body_size;
+    uint32_t body_size;
     uint32_t flags = 0;
     uint32_t queue = SALVO_QUEUE_NONE;
     bool bound = (slot->flags & (SALVO_SLOT_SHARD | SALVO_SLOT_PINNED)) != 0;
@@ -370,8 +373,9 @@ enum lane_take salvo_lane_take_slot(struct salvo_lane *lane, struct salvo_submit
     }
     if (bound)
         flags = (slot->flags & SALVO_SLOT_SHARD) ? SALVO_REQUEST_ORDERED : SALVO_REQUEST_PINNED;
-    if (lane_compress(lane, slot, &body, &body_size))
+    if (lane_compress(lane, slot))
         flags |= SALVO_REQUEST_COMPRESSED;
+    body_size = slot->body_size;
     if (!routed && bound) /* its queue is not known yet: it waits in the line of its topic */
         return lane_park_slot(lane, s, slot, flags, lane->conf.queues_max + slot->topic, body,
                               body_size);

@@ -23,6 +23,7 @@ enum salvo_slot_flags {
     SALVO_SLOT_PINNED = 1 << 2,     /* queue_index was given */
     SALVO_SLOT_ALONE = 1 << 3,      /* may not share a batch (delay, flag in the header) */
     SALVO_SLOT_NO_WAIT = 1 << 4,    /* WAIT=false: shares only with its like */
+    SALVO_SLOT_PLAIN = 1 << 5,      /* the lane found that to compress it does not pay */
 };
 
 /* A message in the ring: this, the body (8-byte aligned), the properties in wire form. */

@@ -1,6 +1,8 @@
 /* A lane: tries, time-outs, deaths, routes, a full window, shortage and the end. */
 #include "tests/support/lane_rig.h"
 
+#include "codec/compress.h"
+
 #include <errno.h>
 
 /* --- one message ------------------------------------------------------------------------------ */
@@ -640,6 +642,45 @@ static void a_turn_compresses_no_more_than_its_share(void **state)
         rig_expect(cookies[i], SALVO_OK, SALVO_STORED_YES, 1);
 }
 
+/* With one request out to each broker all others come to the front again and again. */
+static void a_message_that_has_to_wait_is_compressed_once(void **state)
+{
+    static struct rig_request r;
+    static uint8_t body[RIG_BODY_MAX];
+    enum { count = 12 };
+    bool came[count] = {false};
+    unsigned seen = 0;
+
+    (void)state;
+    rig.conf.compression = SALVO_COMPRESS_ZLIB;
+    rig.conf.compress_min = 1000;
+    rig.conf.window = 1;
+    rig_start();
+    for (unsigned i = 0; i < count; i++)
+        rig_submit(0, 2000);
+    for (unsigned turns = 0; seen < count && turns < 100; turns++) {
+        rig_turns(2);
+        while (rig_any_request(&r)) {
+            uint32_t cookie;
+
+            assert_int_equal(
+                salvo_decompress(SALVO_COMPRESS_ZLIB, r.body, r.body_size, body, sizeof(body)),
+                2000);
+            memcpy(&cookie, body, sizeof(cookie));
+            assert_in_range(cookie, 0, count - 1);
+            assert_false(came[cookie]);
+            came[cookie] = true;
+            seen++;
+            rig_answer(&r, 0);
+        }
+    }
+    assert_int_equal(seen, count);
+    assert_int_equal(salvo_counter_get(rig.counters, SALVO_LANE_MESSAGES_COMPRESSED), count);
+    rig_turns(2);
+    for (uint32_t i = 0; i < count; i++)
+        rig_expect(i, SALVO_OK, SALVO_STORED_YES, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -668,6 +709,7 @@ int main(void)
         RIG_TEST(the_drain_gives_every_message_its_result),
         RIG_TEST(a_drain_of_nothing_is_done_at_once),
         RIG_TEST(a_turn_compresses_no_more_than_its_share),
+        RIG_TEST(a_message_that_has_to_wait_is_compressed_once),
     };
 
     return cmocka_run_group_tests_name("dataplane/lane", tests, NULL, NULL);
