@@ -131,6 +131,7 @@ static int lane_take_messages(struct salvo_lane *lane, int64_t now_ns)
 {
     int left = SALVO_LANE_MESSAGES_PER_CYCLE;
     bool dirty = lane->waiting_dirty;
+    bool compressed_enough;
     int share;
 
     lane_find_submitters(lane);
@@ -148,10 +149,13 @@ static int lane_take_messages(struct salvo_lane *lane, int64_t now_ns)
         left -= taken;
         lane->ring_has_more |= taken == share;
     }
-    lane->ring_has_more |= lane->compressed >= SALVO_LANE_COMPRESS_PER_CYCLE;
+    compressed_enough = lane->compressed >= SALVO_LANE_COMPRESS_PER_CYCLE;
+    lane->ring_has_more |= compressed_enough;
     lane->submitter_next++;
-    /* What made room for a message that then was not taken is work too: the next turn goes on. */
-    return SALVO_LANE_MESSAGES_PER_CYCLE - left + (lane->waiting_dirty && !dirty);
+    /* Work too, though no message was taken: what made room for one, and compression, behind which
+     * rings were not looked at. The next turn goes on. */
+    return SALVO_LANE_MESSAGES_PER_CYCLE - left + (lane->waiting_dirty && !dirty) +
+           compressed_enough;
 }
 
 /* Frames -> network: each connection that was written to hands over all it has, as byte ranges. */

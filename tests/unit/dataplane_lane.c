@@ -681,6 +681,41 @@ static void a_message_that_has_to_wait_is_compressed_once(void **state)
         rig_expect(i, SALVO_OK, SALVO_STORED_YES, 1);
 }
 
+static void a_body_that_does_not_get_smaller_is_tried_once(void **state)
+{
+    static struct rig_request r;
+    struct salvo_random random;
+    unsigned seen = 0;
+
+    (void)state;
+    rig.conf.compression = SALVO_COMPRESS_ZLIB;
+    rig.conf.compress_min = 1000;
+    rig.conf.window = 1;
+    rig_start();
+    salvo_random_init(&random, 1);
+    for (int i = 0; i < 3; i++) {
+        struct salvo_msg *m = rig_claim(0, 0, 2000);
+
+        for (size_t at = 8; at < 2000; at++)
+            salvo_slot_body(m->slot)[at] = (uint8_t)salvo_random_below(&random, 256);
+        rig_commit(m);
+    }
+    rig_turn();
+    assert_int_equal(rig.lane.compressed, 3 * 2000); /* the third has to wait */
+    rig_turn();
+    assert_int_equal(rig.lane.compressed, 0);
+    for (int turns = 0; turns < 4; turns++, rig_turn()) {
+        while (rig_any_request(&r)) {
+            assert_int_equal(r.body_size, 2000);
+            assert_int_equal(r.cookie, seen++);
+            rig_answer(&r, 0);
+        }
+    }
+    assert_int_equal(salvo_counter_get(rig.counters, SALVO_LANE_MESSAGES_COMPRESSED), 0);
+    for (uint32_t i = 0; i < 3; i++)
+        rig_expect(i, SALVO_OK, SALVO_STORED_YES, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -710,6 +745,7 @@ int main(void)
         RIG_TEST(a_drain_of_nothing_is_done_at_once),
         RIG_TEST(a_turn_compresses_no_more_than_its_share),
         RIG_TEST(a_message_that_has_to_wait_is_compressed_once),
+        RIG_TEST(a_body_that_does_not_get_smaller_is_tried_once),
     };
 
     return cmocka_run_group_tests_name("dataplane/lane", tests, NULL, NULL);
