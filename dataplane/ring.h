@@ -1,7 +1,8 @@
 /* The one ring of the program: single producer, single consumer, records of bytes.
  *
- *   producer:  claim -> write -> commit ... -> publish         consumer:  peek -> read -> advance
- * ... -> release
+ *     producer:  claim -> write -> commit ... -> publish
+ *
+ *     consumer:  peek -> read -> advance ... -> release
  *
  * A record is an 8-byte header and its payload, rounded up to 8. It never wraps: where the rest of
  * the ring is too short a padding record fills it. Several commits may share one publish, several
@@ -10,10 +11,12 @@
  * Memory ordering. There are two words that both sides touch, `tail` and `head`, each stored by one
  * side:
  *
- *   T  publish stores tail with release: every byte of the records in front of it was written
- * before. Pairs with the acquire load of tail in peek (t): who sees the tail sees the records. H
- * release stores head with release: every read of the records behind it happened before. Pairs with
- *      the acquire load of head in claim (h): who sees the room may overwrite it.
+ * T: publish stores tail with release: every byte of the records in front of it was written before.
+ * Pairs with the acquire load of tail in peek (t): who sees the tail sees the records.
+ *
+ * H: release stores head with release: the consumer has read the records behind it, and written
+ * into them, for the last time. Pairs with the acquire load of head in claim (h): who sees the room
+ * may overwrite it.
  *
  * Both sides keep the other's word in a cached copy and load it anew only when the copy says full
  * or empty: that load is the miss that a ring costs. Positions run free in 64 bits and are compared
