@@ -36,10 +36,10 @@ def _second_pair(pair):
     programs.run(["ip", "link", "add", "sbdc", "netns", pair.client, "type", "veth", "peer", "name",
                   "sbds", "netns", pair.server], limit_s=10)
     for namespace, device, host in ((pair.client, "sbdc", 1), (pair.server, "sbds", 2)):
-        inside(namespace, "ip", "addr", "add", f"{NETWORK}.{host}/24", "dev", device)
         inside(namespace, "ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off", "gro",
                "off")
         inside(namespace, "ip", "link", "set", device, "up")
+        netns.give_address(namespace, device, NETWORK, host)
 
 
 def _can_run(plan, pair, nameserver, options):

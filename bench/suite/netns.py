@@ -34,6 +34,15 @@ def remove_stale():
             _delete(name)
 
 
+def give_address(namespace, device, network, host):
+    """An address of network/24 on a device that is up. The route chooses the congestion control,
+    what a machine has unless somebody chose another: BBR paces each connection by timers. A
+    namespace's own default would be refused where the host does not allow everybody cubic."""
+    _ip("-n", namespace, "addr", "add", f"{network}.{host}/24", "dev", device, "noprefixroute")
+    _ip("-n", namespace, "route", "add", network + ".0/24", "dev", device,
+        "src", f"{network}.{host}", "congctl", CONGESTION_CONTROL)
+
+
 class Pair:
     """client and server are namespaces, server_address is where a server listens."""
 
@@ -48,15 +57,11 @@ class Pair:
         _ip("netns", "add", self.server)
         _ip("link", "add", self._devices[0], "netns", self.client, "type", "veth",
             "peer", "name", self._devices[1], "netns", self.server)
-        for namespace, device, address in (
-                (self.client, self._devices[0], self.client_address),
-                (self.server, self._devices[1], self.server_address)):
-            _ip("-n", namespace, "addr", "add", address + "/24", "dev", device)
+        for namespace, device, host in ((self.client, self._devices[0], 1),
+                                        (self.server, self._devices[1], 2)):
             _ip("-n", namespace, "link", "set", "lo", "up")
-            # What a machine has unless somebody chose another: BBR paces each connection by timers.
-            programs.run(["ip", "netns", "exec", namespace, "sysctl", "-qw",
-                          f"net.ipv4.tcp_congestion_control={CONGESTION_CONTROL}"], limit_s=10)
             _ip("-n", namespace, "link", "set", device, "up")
+            give_address(namespace, device, NETWORK, host)
 
     def remove(self):
         _delete(self.client)
