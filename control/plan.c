@@ -124,12 +124,8 @@ static int plan_submitter(const struct salvo_config *config, struct salvo_plan *
     }
     plan->ring_size = config->ring_bytes != 0 ? salvo_power_of_two_up(config->ring_bytes)
                                               : SALVO_MAX(ring_min, SALVO_MIB(1));
-    plan->results_ring_size =
-        salvo_power_of_two_up((config->messages_out_max + UINT64_C(2)) *
-                              salvo_ring_record_size(sizeof(struct salvo_result_slot)));
     plan->submitter = (struct salvo_submitter_conf){
         .ring_size = plan->ring_size,
-        .results_ring_size = plan->results_ring_size,
         .messages_out_max = config->messages_out_max,
         .body_size_max = config->body_size_max,
         .timeout_ns = config->timeout_ms * SALVO_NS_PER_MS,
@@ -265,8 +261,9 @@ int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_pl
                  "lanes x a constant; taken when a first capture begins");
     plan_row(&plan, "message ring", config->submitters_max, plan.ring_size,
              "submitters_max x (ring_bytes, or twice the largest slot)");
-    plan_row(&plan, "results ring", config->submitters_max, plan.results_ring_size,
-             "submitters_max x (messages_out_max + 2) x 72, a power of two");
+    plan_row(&plan, "results ring", config->submitters_max,
+             salvo_results_ring_size(config->messages_out_max),
+             "submitters_max x (messages_out_max + 16) x 72, a power of two");
     plan_row(&plan, "a submitter", config->submitters_max, plan.submitter_memory,
              "rings, details, failures not polled yet, room to compress");
     plan.arena_size =

@@ -20,7 +20,6 @@ struct salvo_plan {
     uint32_t lanes_count;
     uint64_t slot_size_max; /* of a message in its ring */
     uint64_t ring_size;
-    uint64_t results_ring_size;
     uint64_t chunks_memory;    /* of one lane, with the buffers of open batches */
     uint64_t submitter_memory; /* of one */
     uint64_t lane_memory;      /* of one, without chunks */

@@ -6,13 +6,15 @@
 
 /* --- results ---------------------------------------------------------------------------------- */
 
-/* Puts the submitter on this turn's list. */
-static void lane_dirty(struct salvo_lane *lane, struct salvo_submitter *s)
+/* Room for results, and the submitter on this turn's list. */
+static inline void lane_results_claim(struct salvo_lane *lane, struct salvo_submitter *s,
+                                      uint32_t count, struct salvo_ring_burst *ret_burst)
 {
-    if (s->results_dirty)
-        return;
-    s->next_dirty = lane->dirty_first;
-    lane->dirty_first = s->conf.index;
+    if (!s->results_dirty) {
+        s->next_dirty = lane->dirty_first;
+        lane->dirty_first = s->conf.index;
+    }
+    salvo_submitter_results_claim(s, count, ret_burst);
 }
 
 void salvo_lane_publish_results(struct salvo_lane *lane)
@@ -45,15 +47,14 @@ static enum salvo_lane_counter lane_code_counter(enum salvo_code code)
 }
 
 /* The fields every result has; the caller fills the rest, commits, and counts it. */
-static struct salvo_result_slot *lane_result(struct salvo_lane *lane, struct salvo_submitter *s,
-                                             uint64_t cookie, const uint8_t id[SALVO_ID_SIZE],
-                                             enum salvo_code code, enum salvo_stored stored,
-                                             int64_t now_ns)
+static inline struct salvo_result_slot *lane_result(struct salvo_submitter *s,
+                                                    struct salvo_ring_burst *burst, uint64_t cookie,
+                                                    const uint8_t id[SALVO_ID_SIZE],
+                                                    enum salvo_code code, enum salvo_stored stored,
+                                                    int64_t now_ns)
 {
-    struct salvo_result_slot *result;
+    struct salvo_result_slot *result = salvo_submitter_result_next(burst);
 
-    lane_dirty(lane, s);
-    result = salvo_submitter_result_claim(s);
     result->cookie = cookie;
     result->code = (uint8_t)code;
     result->stored = (uint8_t)stored;
@@ -69,7 +70,8 @@ static struct salvo_result_slot *lane_result(struct salvo_lane *lane, struct sal
     memcpy(result->id, id, SALVO_ID_SIZE);
     result->store_ip = 0;
     result->done_ns = now_ns;
-    s->failures.number += stored != SALVO_STORED_YES;
+    if (SALVO_UNLIKELY(stored != SALVO_STORED_YES))
+        s->failures.number++;
     return result;
 }
 
@@ -77,14 +79,16 @@ void salvo_lane_finish_slot(struct salvo_lane *lane, struct salvo_submitter *s,
                             const struct salvo_slot *slot, enum salvo_code code, const char *detail,
                             int64_t now_ns)
 {
-    struct salvo_result_slot *result =
-        lane_result(lane, s, slot->cookie, slot->id, code, SALVO_STORED_NO, now_ns);
+    struct salvo_ring_burst burst;
+    struct salvo_result_slot *result;
 
+    lane_results_claim(lane, s, 1, &burst);
+    result = lane_result(s, &burst, slot->cookie, slot->id, code, SALVO_STORED_NO, now_ns);
     if (detail != NULL)
         result->detail = salvo_submitter_detail(s, detail, strlen(detail));
     if ((slot->flags & SALVO_SLOT_SHARD) != 0 && code != SALVO_UNSENT_EARLIER_FAILED)
         salvo_failures_add(&s->failures, slot->topic, slot->shard_hash, ++lane->failures);
-    salvo_submitter_result_commit(s);
+    salvo_submitter_results_commit(s, &burst);
     lane_count(lane, lane_code_counter(code), 1);
 }
 
@@ -99,13 +103,15 @@ void salvo_lane_finish_item(struct salvo_lane *lane, uint32_t index,
 {
     struct salvo_item *item = &lane->inflight.items[index];
     struct salvo_submitter *s = lane_item_submitter(lane, item);
-    struct salvo_result_slot *result =
-        lane_result(lane, s, item->cookie, item->id, end->code, end->stored, now_ns);
+    struct salvo_ring_burst burst;
+    struct salvo_result_slot *result;
 
+    lane_results_claim(lane, s, 1, &burst);
+    result = lane_result(s, &burst, item->cookie, item->id, end->code, end->stored, now_ns);
     result->tries = end->tries;
     if (end->detail != NULL)
         result->detail = salvo_submitter_detail(s, end->detail, strlen(end->detail));
-    salvo_submitter_result_commit(s);
+    salvo_submitter_results_commit(s, &burst);
     lane_count(lane, lane_code_counter(end->code), 1);
     salvo_item_free(&lane->inflight, index);
     lane->open--;
@@ -385,6 +391,7 @@ void salvo_lane_unhold(struct salvo_lane *lane, struct salvo_request *request)
 void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
                        const struct salvo_lane_end *end, int64_t now_ns)
 {
+    const struct salvo_item *all = lane->inflight.items;
     uint32_t queue = request->queue;
     uint32_t items = request->item_first;
     uint32_t index = salvo_inflight_index(&lane->inflight, request);
@@ -399,25 +406,34 @@ void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
     if (end->answer != NULL)
         ids = end->answer->msgId;
     lane->failures += broken;
-    for (uint32_t i = items; i != SALVO_ITEM_NONE; n++) {
-        struct salvo_item *item = &lane->inflight.items[i];
-        struct salvo_submitter *s = lane_item_submitter(lane, item);
-        struct salvo_result_slot *result;
+    for (uint32_t i = items; i != SALVO_ITEM_NONE;) {
+        struct salvo_submitter *s = lane_item_submitter(lane, &all[i]);
+        struct salvo_ring_burst burst;
 
-        if (item->next != SALVO_ITEM_NONE)
-            __builtin_prefetch(&lane->inflight.items[item->next]);
-        result = lane_result(lane, s, item->cookie, item->id, end->code, end->stored, now_ns);
-        result->tries = request->tries;
-        result->broker = request->broker_last;
-        if (end->answer != NULL)
-            lane_result_answer(s, result, end->answer, n, &ids);
-        else if (end->detail != NULL)
-            result->detail = salvo_submitter_detail(s, end->detail, strlen(end->detail));
-        if (SALVO_UNLIKELY(broken))
-            salvo_failures_add(&s->failures, request->topic, item->shard_hash, lane->failures);
-        salvo_submitter_result_commit(s);
-        last = i;
-        i = item->next;
+        lane_results_claim(lane, s,
+                           SALVO_MIN(request->items_count - n, (uint32_t)SALVO_RESULTS_BURST_MAX),
+                           &burst);
+        do {
+            const struct salvo_item *item = &all[i];
+            struct salvo_result_slot *result;
+
+            if (item->next != SALVO_ITEM_NONE)
+                __builtin_prefetch(&all[item->next]);
+            result = lane_result(s, &burst, item->cookie, item->id, end->code, end->stored, now_ns);
+            result->tries = request->tries;
+            result->broker = request->broker_last;
+            if (end->answer != NULL)
+                lane_result_answer(s, result, end->answer, n, &ids);
+            else if (end->detail != NULL)
+                result->detail = salvo_submitter_detail(s, end->detail, strlen(end->detail));
+            if (SALVO_UNLIKELY(broken))
+                salvo_failures_add(&s->failures, request->topic, item->shard_hash, lane->failures);
+            last = i;
+            i = item->next;
+            n++;
+        } while (burst.at != burst.end && i != SALVO_ITEM_NONE &&
+                 lane_item_submitter(lane, &all[i]) == s);
+        salvo_submitter_results_commit(s, &burst);
     }
     salvo_assert(n == request->items_count);
     lane_count(lane, lane_code_counter(end->code), n);

@@ -27,7 +27,7 @@ static size_t submitter_scratch_size(const struct salvo_submitter_conf *conf)
 size_t salvo_submitter_memory_size(const struct salvo_submitter_conf *conf)
 {
     return salvo_align_up(conf->ring_size, SALVO_CACHE_LINE) +
-           salvo_align_up(conf->results_ring_size, SALVO_CACHE_LINE) +
+           salvo_align_up(salvo_results_ring_size(conf->messages_out_max), SALVO_CACHE_LINE) +
            salvo_align_up(SALVO_DETAILS_MAX * SALVO_DETAIL_SIZE, SALVO_CACHE_LINE) +
            salvo_align_up(salvo_failures_memory_size(conf->messages_out_max), SALVO_CACHE_LINE) +
            salvo_align_up(submitter_scratch_size(conf), SALVO_CACHE_LINE);
@@ -39,9 +39,6 @@ int salvo_submitter_init(struct salvo_submitter *s, const struct salvo_submitter
     uint8_t *at = memory;
     int r;
 
-    salvo_assert(conf->results_ring_size >=
-                 (uint64_t)(conf->messages_out_max + 2) *
-                     salvo_ring_record_size(sizeof(struct salvo_result_slot)));
     memset(s, 0, sizeof(*s));
     s->conf = *conf;
     s->owner = owner;
@@ -49,7 +46,7 @@ int salvo_submitter_init(struct salvo_submitter *s, const struct salvo_submitter
     s->memory = at;
     at += salvo_align_up(conf->ring_size, SALVO_CACHE_LINE);
     s->results_memory = at;
-    at += salvo_align_up(conf->results_ring_size, SALVO_CACHE_LINE);
+    at += salvo_align_up(salvo_results_ring_size(conf->messages_out_max), SALVO_CACHE_LINE);
     s->details = (char(*)[SALVO_DETAIL_SIZE])at;
     at += salvo_align_up(SALVO_DETAILS_MAX * SALVO_DETAIL_SIZE, SALVO_CACHE_LINE);
     salvo_failures_init(&s->failures, conf->messages_out_max, at);
@@ -91,7 +88,8 @@ bool salvo_submitter_take(struct salvo_submitter *s, struct salvo_lane_port *por
                                                  memory_order_acquire, memory_order_relaxed))
         return false;
     salvo_ring_init(&s->messages, s->memory, s->conf.ring_size, 0);
-    salvo_ring_init(&s->results, s->results_memory, s->conf.results_ring_size, 0);
+    salvo_ring_init(&s->results, s->results_memory,
+                    salvo_results_ring_size(s->conf.messages_out_max), 0);
     s->port = port;
     s->committed = 0;
     s->polled = 0;
@@ -365,15 +363,6 @@ void salvo_submitter_result_done(struct salvo_submitter *s, const struct salvo_r
 void salvo_submitter_results_release(struct salvo_submitter *s)
 {
     salvo_ring_release(&s->results);
-}
-
-struct salvo_result_slot *salvo_submitter_result_claim(struct salvo_submitter *s)
-{
-    void *slot;
-    int r = salvo_ring_claim(&s->results, sizeof(struct salvo_result_slot), &slot);
-
-    salvo_assert(r == 0); /* claim on the other side keeps fewer messages out than there is room */
-    return slot;
 }
 
 uint16_t salvo_submitter_detail(struct salvo_submitter *s, const char *text, size_t size)

@@ -83,7 +83,18 @@ struct salvo_result_slot {
     uint32_t store_ip; /* as in the offset message id, IPv4 */
     int64_t done_ns;
 };
-static_assert(sizeof(struct salvo_result_slot) == 64, "one cache line each");
+static_assert(sizeof(struct salvo_result_slot) == 64, "nothing between the fields");
+
+/* Results that a lane puts in with one claim. */
+#define SALVO_RESULTS_BURST_MAX 16
+
+/* Of the ring that takes messages_out_max results: and what a burst can leave unused at the end of
+ * the memory, so that there is always room. */
+static inline uint64_t salvo_results_ring_size(uint32_t messages_out_max)
+{
+    return salvo_power_of_two_up(((uint64_t)messages_out_max + SALVO_RESULTS_BURST_MAX) *
+                                 salvo_ring_record_size(sizeof(struct salvo_result_slot)));
+}
 
 #define SALVO_DETAILS_MAX 256
 #define SALVO_DETAIL_SIZE 256
@@ -107,7 +118,6 @@ enum salvo_submitter_armed {
 struct salvo_submitter_conf {
     uint32_t index;
     uint64_t ring_size;
-    uint64_t results_ring_size;
     uint32_t messages_out_max;
     uint64_t body_size_max;
     int64_t timeout_ns;
@@ -208,11 +218,25 @@ int salvo_submitter_fd(struct salvo_submitter *s);
 
 /* --- lane ------------------------------------------------------------------------------------- */
 
-/* Room for one result; never fails. Commit follows. */
-struct salvo_result_slot *salvo_submitter_result_claim(struct salvo_submitter *s);
-static inline void salvo_submitter_result_commit(struct salvo_submitter *s)
+/* Room for 1 to SALVO_RESULTS_BURST_MAX results; never fails. Commit follows. */
+static inline void salvo_submitter_results_claim(struct salvo_submitter *s, uint32_t count,
+                                                 struct salvo_ring_burst *ret_burst)
 {
-    salvo_ring_commit(&s->results, sizeof(struct salvo_result_slot));
+    uint64_t size = count * salvo_ring_record_size(sizeof(struct salvo_result_slot));
+    int r;
+
+    salvo_assert(count <= SALVO_RESULTS_BURST_MAX);
+    r = salvo_ring_claim_burst(&s->results, size, ret_burst);
+    salvo_assert(r == 0); /* claim on the other side keeps fewer messages out than there is room */
+}
+static inline struct salvo_result_slot *salvo_submitter_result_next(struct salvo_ring_burst *burst)
+{
+    return salvo_ring_burst_next(burst, sizeof(struct salvo_result_slot));
+}
+static inline void salvo_submitter_results_commit(struct salvo_submitter *s,
+                                                  const struct salvo_ring_burst *burst)
+{
+    salvo_ring_commit_burst(&s->results, burst);
     s->results_dirty = true;
 }
 /* Keeps a detail text for a result: index + 1, or 0 when the table is full. */

@@ -66,6 +66,7 @@ static inline uint64_t read_all(const void *payload, size_t size)
 /* As many items as there are, at most `max`; one release for all. */
 static inline uint64_t consume(uint64_t max, size_t size)
 {
+    uint64_t sum = 0;
     uint64_t n = 0;
 
     for (; n < max; n++) {
@@ -74,45 +75,71 @@ static inline uint64_t consume(uint64_t max, size_t size)
 
         if (payload == NULL)
             break;
-        sink += read_all(payload, size);
+        sum += read_all(payload, size);
         salvo_ring_advance(&ring, got);
     }
+    sink += sum;
     if (n != 0)
         salvo_ring_release(&ring);
     return n;
 }
 
-static inline void produce(uint64_t items, size_t size, uint64_t burst, bool wake, bool alone)
+static void full(unsigned *spins)
 {
-    for (uint64_t i = 0; i < items; i += burst) {
-        for (uint64_t k = 0; k < burst; k++) {
-            void *payload;
-            unsigned spins = 0;
+    if (++*spins % 1024 == 0)
+        sched_yield();
+    else
+        salvo_cpu_relax();
+}
 
-            while (salvo_ring_claim(&ring, size, &payload) != 0)
-                if (++spins % 1024 == 0)
-                    sched_yield();
-                else
-                    salvo_cpu_relax();
-            fill(payload, size, i + k);
-            salvo_ring_commit(&ring, size);
+/* As a lane puts in the results of a batch. */
+static inline void produce_8(uint64_t items, bool alone)
+{
+    for (uint64_t i = 0; i < items; i += BURST) {
+        struct salvo_ring_burst burst;
+        unsigned spins = 0;
+
+        while (salvo_ring_claim_burst(&ring, BURST * salvo_ring_record_size(8), &burst) != 0)
+            full(&spins);
+        for (uint64_t k = 0; k < BURST; k++) {
+            fill(salvo_ring_burst_next(&burst, 8), 8, i + k);
+            /* One record behind the other, as where more is done for each: the compiler would store
+             * all payloads and then all sizes. */
+            atomic_signal_fence(memory_order_seq_cst);
         }
+        salvo_ring_commit_burst(&ring, &burst);
         salvo_ring_publish(&ring);
-        if (wake)
-            salvo_lane_port_wake(&port);
         if (alone)
-            consume(burst, size);
+            consume(BURST, 8);
+    }
+}
+
+/* As a submitter puts in a message. */
+static inline void produce_128(uint64_t items, bool alone)
+{
+    for (uint64_t i = 0; i < items; i++) {
+        void *payload;
+        unsigned spins = 0;
+
+        while (salvo_ring_claim(&ring, SLOT_SIZE, &payload) != 0)
+            full(&spins);
+        fill(payload, SLOT_SIZE, i);
+        salvo_ring_commit(&ring, SLOT_SIZE);
+        salvo_ring_publish(&ring);
+        salvo_lane_port_wake(&port);
+        if (alone)
+            consume(1, SLOT_SIZE);
     }
 }
 
 static void ring_8_one_thread(uint64_t items)
 {
-    produce(items, 8, BURST, false, true);
+    produce_8(items, true);
 }
 
 static void ring_128_one_thread(uint64_t items)
 {
-    produce(items, SLOT_SIZE, 1, true, true);
+    produce_128(items, true);
 }
 
 static void *consumer_run(void *arg)
@@ -168,12 +195,12 @@ static void ring_pair_begin_128(void)
 
 static void ring_8_two_threads(uint64_t items)
 {
-    produce(items, 8, BURST, false, false);
+    produce_8(items, false);
 }
 
 static void ring_128_two_threads(uint64_t items)
 {
-    produce(items, SLOT_SIZE, 1, true, false);
+    produce_128(items, false);
 }
 
 /* --- submitter -------------------------------------------------------------------------------- */
@@ -193,7 +220,6 @@ static void submitter_begin(void)
     static const uint8_t ip[4] = {127, 0, 0, 1};
     const struct salvo_submitter_conf conf = {
         .ring_size = SALVO_MIB(1),
-        .results_ring_size = SALVO_KIB(64),
         .messages_out_max = 800,
         .body_size_max = SALVO_KIB(4),
         .timeout_ns = 3 * SALVO_NS_PER_S,
@@ -233,13 +259,17 @@ static void submitter_claim_commit(uint64_t items)
     }
 }
 
-/* A result into its ring and out again, 64 to a publish. */
+/* A result into its ring and out again, 64 to a publish, one to a claim: as of messages that went
+ * one by one. */
 static void submitter_results(uint64_t items)
 {
     for (uint64_t i = 0; i < items; i += 64) {
         for (uint64_t k = 0; k < 64; k++) {
-            *salvo_submitter_result_claim(&submitter) = (struct salvo_result_slot){.cookie = i + k};
-            salvo_submitter_result_commit(&submitter);
+            struct salvo_ring_burst burst;
+
+            salvo_submitter_results_claim(&submitter, 1, &burst);
+            *salvo_submitter_result_next(&burst) = (struct salvo_result_slot){.cookie = i + k};
+            salvo_submitter_results_commit(&submitter, &burst);
         }
         salvo_submitter_results_publish(&submitter);
         submitter.committed += 64;

@@ -295,7 +295,6 @@ void rig_start(void)
 {
     struct salvo_submitter_conf conf = {
         .ring_size = SALVO_MIB(1),
-        .results_ring_size = salvo_power_of_two_up((RIG_MESSAGES + 2) * 72),
         .messages_out_max = RIG_MESSAGES,
         .body_size_max = RIG_BODY_MAX,
         .timeout_ns = RIG_BUDGET_MS * MS,

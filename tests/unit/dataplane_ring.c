@@ -102,6 +102,27 @@ static void every_fill_level_over_the_wrap(void **state)
 }
 
 /* Random sizes, bursts, aborts and smaller commits against a queue of sizes. */
+/* Room for up to eight records, of which some are made: the number behind them. */
+static uint32_t put_burst(struct salvo_ring *ring, uint32_t number, uint64_t sizes[4096],
+                          struct salvo_random *random, uint32_t *full)
+{
+    uint64_t count = 1 + salvo_random_below(random, 8);
+    uint64_t size = 1 + salvo_random_below(random, 50); /* 8 x 64 is half the ring */
+    struct salvo_ring_burst burst;
+
+    if (salvo_ring_claim_burst(ring, count * salvo_ring_record_size(size), &burst) != 0) {
+        ++*full;
+        return number;
+    }
+    memset(burst.from, 0xee, (size_t)(burst.end - burst.from)); /* all of it may be written */
+    for (uint64_t k = salvo_random_below(random, count + 1); k != 0; k--) {
+        put(salvo_ring_burst_next(&burst, (uint32_t)size), number, size);
+        sizes[number++ % 4096] = size;
+    }
+    salvo_ring_commit_burst(ring, &burst);
+    return number;
+}
+
 static void random_work_against_a_list(void **state)
 {
     struct salvo_random random;
@@ -123,7 +144,7 @@ static void random_work_against_a_list(void **state)
 
             if (salvo_random_chance(&random, 1, 4))
                 claimed = used = 1 + salvo_random_below(&random, 40);
-            switch (salvo_random_below(&random, 6)) {
+            switch (salvo_random_below(&random, 7)) {
             case 0:
             case 1:
                 if (salvo_ring_claim(&ring, claimed, &payload) != 0) {
@@ -154,6 +175,9 @@ static void random_work_against_a_list(void **state)
                 break;
             case 5:
                 salvo_ring_release(&ring);
+                break;
+            case 6:
+                in = put_burst(&ring, in, sizes, &random, &full);
                 break;
             }
         }
@@ -232,6 +256,7 @@ static void an_abort_adds_no_record(void **state)
 static void wrong_use(void *arg)
 {
     struct salvo_ring ring;
+    struct salvo_ring_burst burst = {0};
     void *payload = NULL;
 
     salvo_ring_init(&ring, ring_memory, RING_SIZE, 0);
@@ -262,13 +287,25 @@ static void wrong_use(void *arg)
     case 7:
         salvo_ring_init(&ring, ring_memory, RING_SIZE, 4);
         break;
+    case 8: /* a burst beside a claim */
+        salvo_ring_claim(&ring, 8, &payload);
+        salvo_ring_claim_burst(&ring, 32, &burst);
+        break;
+    case 9: /* a record more than was claimed */
+        salvo_ring_claim_burst(&ring, 32, &burst);
+        salvo_ring_burst_next(&burst, 8);
+        salvo_ring_burst_next(&burst, 9);
+        break;
+    case 10: /* a burst that was never claimed */
+        salvo_ring_commit_burst(&ring, &burst);
+        break;
     }
 }
 
 static void wrong_use_stops_the_process(void **state)
 {
     (void)state;
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 11; i++)
         assert_true(unit_aborts(wrong_use, &i));
 }
 
@@ -291,6 +328,34 @@ static uint64_t pair_size(uint32_t number)
     return 8 + ((x >> 40) % ((x >> 32) % 16 == 0 ? 400 : 60));
 }
 
+static void pair_put(void *payload, uint32_t number, uint64_t size)
+{
+    memset(payload, (int)(number & 0xff), size);
+    memcpy(payload, &number, sizeof(number));
+}
+
+/* As many of the next `count` as fit half the ring, with one claim: the number behind them, the
+ * same when there is no room. */
+static uint32_t pair_burst(struct pair *pair, uint32_t number, uint32_t count)
+{
+    struct salvo_ring_burst burst;
+    uint64_t size = 0;
+    uint32_t end = number;
+
+    while (end < PAIR_COUNT && end - number < count &&
+           size + salvo_ring_record_size(pair_size(end)) <= pair->ring.size / 2)
+        size += salvo_ring_record_size(pair_size(end++));
+    if (salvo_ring_claim_burst(&pair->ring, size, &burst) != 0)
+        return number;
+    for (; number < end; number++) {
+        uint32_t one = (uint32_t)pair_size(number);
+
+        pair_put(salvo_ring_burst_next(&burst, one), number, one);
+    }
+    salvo_ring_commit_burst(&pair->ring, &burst);
+    return end;
+}
+
 static void *pair_producer(void *arg)
 {
     struct pair *pair = arg;
@@ -300,6 +365,15 @@ static void *pair_producer(void *arg)
     for (uint32_t i = 0; i < PAIR_COUNT;) {
         uint32_t burst = pair->batches ? 1 + (uint32_t)salvo_random_below(&random, 8) : 1;
 
+        if (pair->batches && salvo_random_chance(&random, 1, 2)) {
+            uint32_t next = pair_burst(pair, i, burst);
+
+            salvo_ring_publish(&pair->ring);
+            if (next == i)
+                sched_yield();
+            i = next;
+            continue;
+        }
         for (; burst != 0 && i < PAIR_COUNT; burst--) {
             uint64_t size = pair_size(i);
             uint64_t more = salvo_random_below(&random, 32);
@@ -307,8 +381,7 @@ static void *pair_producer(void *arg)
 
             if (salvo_ring_claim(&pair->ring, size + more, &payload) != 0)
                 break;
-            memset(payload, (int)(i & 0xff), size);
-            memcpy(payload, &i, sizeof(i));
+            pair_put(payload, i, size);
             salvo_ring_commit(&pair->ring, size);
             i++;
         }

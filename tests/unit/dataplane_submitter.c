@@ -33,7 +33,6 @@ static void init_with(enum salvo_compression compression, uint64_t ring_size, ui
     struct salvo_submitter_conf conf = {
         .index = 3,
         .ring_size = ring_size,
-        .results_ring_size = salvo_power_of_two_up((out_max + 2) * 72),
         .messages_out_max = out_max,
         .body_size_max = BODY_MAX,
         .timeout_ns = 3000 * SALVO_NS_PER_MS,
@@ -103,13 +102,27 @@ static struct salvo_slot *lane_slot(void)
 
 static void lane_result(uint64_t cookie, const char *detail)
 {
-    struct salvo_result_slot *result = salvo_submitter_result_claim(&f.s);
+    struct salvo_ring_burst burst;
+    struct salvo_result_slot *result;
 
+    salvo_submitter_results_claim(&f.s, 1, &burst);
+    result = salvo_submitter_result_next(&burst);
     memset(result, 0, sizeof(*result));
     result->cookie = cookie;
     if (detail != NULL)
         result->detail = salvo_submitter_detail(&f.s, detail, strlen(detail));
-    salvo_submitter_result_commit(&f.s);
+    salvo_submitter_results_commit(&f.s, &burst);
+}
+
+/* Results of `count` messages whose cookies follow one another. */
+static void lane_results(uint64_t cookie, uint32_t count)
+{
+    struct salvo_ring_burst burst;
+
+    salvo_submitter_results_claim(&f.s, count, &burst);
+    for (uint32_t i = 0; i < count; i++)
+        *salvo_submitter_result_next(&burst) = (struct salvo_result_slot){.cookie = cookie + i};
+    salvo_submitter_results_commit(&f.s, &burst);
 }
 
 static uint64_t poll_one(void)
@@ -437,6 +450,39 @@ static void a_full_results_ring_still_takes_every_result(void **state)
     }
 }
 
+/* With as many out as a results ring of its size is made for, and with as many as would fit if a
+ * burst left nothing unused at the ring's end. */
+static void results_in_bursts_always_find_room(void **state)
+{
+    static const uint32_t out_max[] = {4096 / 72 - SALVO_RESULTS_BURST_MAX, 4096 / 72 - 2};
+    struct salvo_random random;
+
+    (void)state;
+    salvo_random_init(&random, unit_seed(29));
+    for (size_t n = 0; n < SALVO_ARRAY_LENGTH(out_max); n++) {
+        uint64_t submitted = 0, put = 0, polled = 0;
+
+        init_with(SALVO_COMPRESS_NONE, SALVO_MIB(1), out_max[n]);
+        while (polled < 20000) {
+            for (; submitted - polled < out_max[n]; submitted++) {
+                submit(1, 1, submitted);
+                lane_slot();
+            }
+            while (put < submitted) {
+                uint32_t burst = 1 + (uint32_t)salvo_random_below(&random, SALVO_RESULTS_BURST_MAX);
+
+                burst = (uint32_t)SALVO_MIN(burst, submitted - put);
+                lane_results(put, burst);
+                put += burst;
+            }
+            salvo_submitter_results_publish(&f.s);
+            for (uint64_t k = 1 + salvo_random_below(&random, out_max[n]); k != 0; k--)
+                assert_int_equal(poll_one(), polled++);
+        }
+        teardown(NULL);
+    }
+}
+
 static void details_come_back_when_they_were_polled(void **state)
 {
     char text[400];
@@ -567,6 +613,7 @@ static void *wake_lane(void *arg)
         uint32_t size;
         struct salvo_slot *slot = salvo_ring_peek(&f.s.messages, &size);
         struct salvo_result_slot *result;
+        struct salvo_ring_burst burst;
 
         if (slot == NULL) {
             if (f.s.results_dirty)
@@ -574,10 +621,11 @@ static void *wake_lane(void *arg)
             sched_yield();
             continue;
         }
-        result = salvo_submitter_result_claim(&f.s);
+        salvo_submitter_results_claim(&f.s, 1, &burst);
+        result = salvo_submitter_result_next(&burst);
         memset(result, 0, sizeof(*result));
         result->cookie = slot->cookie;
-        salvo_submitter_result_commit(&f.s);
+        salvo_submitter_results_commit(&f.s, &burst);
         salvo_ring_advance(&f.s.messages, size);
         salvo_ring_release(&f.s.messages);
         taken++;
@@ -648,6 +696,7 @@ int main(void)
         cmocka_unit_test_teardown(less_than_claimed_leaves_no_gap, teardown),
         cmocka_unit_test_teardown(large_bodies_are_compressed_at_commit, teardown),
         cmocka_unit_test_teardown(a_full_results_ring_still_takes_every_result, teardown),
+        cmocka_unit_test_teardown(results_in_bursts_always_find_room, teardown),
         cmocka_unit_test_teardown(details_come_back_when_they_were_polled, teardown),
         cmocka_unit_test_teardown(the_descriptor_follows_the_results, teardown),
         cmocka_unit_test_teardown(a_descriptor_that_nobody_asked_for_is_not_rung, teardown),
