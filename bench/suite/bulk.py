@@ -120,7 +120,7 @@ def run(plan, report):
         f"{rig.SINK_CPU}, which reads with MSG_TRUNC; no offloads on either end; all of them "
         f"at nice -20; {plan.alone_repeats} rounds of {plan.alone_seconds:g} s behind "
         f"{plan.warmup:g} s; payload bits, medians")
-    with netns.pair() as pair:
+    with rig.huge_pages(), netns.pair() as pair:
         for name, case in CASES.items():
             figures = _case(plan, pair, case)
             if figures is None:

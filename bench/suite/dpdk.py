@@ -9,7 +9,7 @@ as a wire has them, which is what DPDK's devices get.
 
 import statistics
 
-from . import netns, programs
+from . import netns, programs, rig
 from .report import Runs, number, ratios
 
 CLIENT_CPU, SERVER_CPU = 0, 1
@@ -66,8 +66,7 @@ def _round(plan, pair, nameservers, runs, cases):
 def _rows(report, runs):
     for name in CASES:
         if name not in runs:
-            report.add("dpdk", f"unbatched 1 KB, {name}", "not run", "", None,
-                       detail="the build has no DPDK, or the host no huge pages")
+            report.add("dpdk", f"unbatched 1 KB, {name}", "not run", "", None, detail=rig.WHY_NOT)
             continue
         each = runs[name]
         low, high = each.spread("rate")
@@ -84,7 +83,7 @@ def run(plan, report):
         f"client on core {CLIENT_CPU} (threads=caller), salvo mock on core {SERVER_CPU}, MTU 1500; "
         "virtual devices: each burst is a system call, and the receiver's TCP runs on the sender's "
         "core, so this compares paths, and says nothing of a NIC")
-    with netns.pair() as pair:
+    with rig.huge_pages(), netns.pair() as pair:
         _second_pair(pair)
         mocks = [programs.mock(plan, "--listen", address, "--port", PORT, "--topic", "T:4", "--cpu",
                                SERVER_CPU, "--answer-only", namespace=pair.server, cpu=SERVER_CPU)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from pathlib import Path
 
 from . import programs
 
@@ -10,11 +11,28 @@ KERNEL, OURS, SINK = NETWORK + ".1", NETWORK + ".3", NETWORK + ".2"
 PORT = 9000
 SENDER_CPU, SINK_CPU = 0, 1
 HEADERS = 52  # IPv4 and TCP with timestamps, of the MTU
-WHY_NOT = "the build has no DPDK, or the host no huge pages"
+WHY_NOT = "the build has no DPDK, or the host has no memory for huge pages"
 DEVICE = "sbdc"  # the interface that DPDK's device is over
 # Before what else runs on these cores. Not SCHED_FIFO: a sender that never rests would keep the
 # kernel's own threads from what they do for it (seen: no end within 30 s).
 FIRST = ("nice", "-n", "-20")
+
+
+HUGE_PAGES = 64
+
+
+@contextlib.contextmanager
+def huge_pages():
+    """What net_af_xdp's buffers take; afterwards there are as many as before."""
+    path = Path("/proc/sys/vm/nr_hugepages")
+    before = int(path.read_text())
+    if before < HUGE_PAGES:
+        path.write_text(str(HUGE_PAGES))
+    try:
+        yield
+    finally:
+        if before < HUGE_PAGES:
+            path.write_text(str(before))
 
 
 def inside(namespace, *words):
