@@ -36,7 +36,7 @@ class Plan:
         self.repeats = args.repeats or (1 if quick else 10)
         self.seconds = 0.5 if quick else 1.0
         self.warmup = 0.3 if quick else 0.5
-        # Rows that are beside nothing need fewer rounds, and percentiles more messages in each.
+        # Rows that are beside nothing need fewer rounds.
         self.alone_repeats = min(self.repeats, 5)
         self.alone_seconds = 0.5 if quick else 2.0
         self.loss_seconds = 0.5 if quick else 4.0

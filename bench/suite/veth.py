@@ -47,8 +47,9 @@ MOCKS = {
 }
 
 
-# Beside nothing: fewer rounds of these, longer ones.
-ALONE = ("salvo null", "salvo checked", "salvo open")
+# Beside nothing: fewer rounds of these, longer ones. Not of the open loop: one pause of the machine
+# makes a round invalid, and the shorter it is, the more of them have none.
+ALONE = ("salvo null", "salvo checked")
 
 
 def _run_case(plan, pair, name, nameserver, seconds):
