@@ -173,7 +173,7 @@ static int epoll_connect(struct salvo_net *net, const struct salvo_endpoint *to,
                          uint64_t cookie, uint32_t *ret_link)
 {
     struct epoll *epoll = epoll_of(net);
-    struct epoll_link *link;
+    struct epoll_link *link = NULL;
     int error = 0;
     int fd;
     int r;
@@ -325,7 +325,7 @@ static void link_accept(struct epoll *epoll, struct epoll_link *listener)
 {
     /* Bounded: what is left stays readable. */
     for (unsigned i = 0; i < EPOLL_EVENTS_PER_CALL; i++) {
-        struct epoll_link *link;
+        struct epoll_link *link = NULL;
         int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd < 0) {
