@@ -217,10 +217,11 @@ const char *salvo_topic_trouble(const salvo_topic *topic)
 
 salvo_submitter *salvo_submitter_open(salvo *sender)
 {
-    salvo_submitter *s = salvo_sender_submitter(&sender->sender);
+    salvo_submitter *s = NULL;
+    int r = salvo_sender_submitter(&sender->sender, &s);
 
-    if (s == NULL)
-        errno = ENOSPC;
+    if (r)
+        errno = -r;
     return s;
 }
 
@@ -511,14 +512,20 @@ int salvo_do_work(salvo *sender)
     return salvo_sender_do_work(&sender->sender);
 }
 
+/* Longer is as good as for ever, and a sum with the clock stays in range: 30 years. */
+#define API_WAIT_NS_MAX (INT64_C(1000000000) * SALVO_NS_PER_S)
+
 void salvo_idle(salvo *sender, int work, int64_t max_us)
 {
-    salvo_sender_idle(&sender->sender, work, max_us * SALVO_NS_PER_US);
+    salvo_sender_idle(&sender->sender, work,
+                      SALVO_CLAMP(max_us, 0, API_WAIT_NS_MAX / SALVO_NS_PER_US) * SALVO_NS_PER_US);
 }
 
 int salvo_drain(salvo *sender, int64_t drain_ms)
 {
-    return salvo_sender_drain(&sender->sender, drain_ms * SALVO_NS_PER_MS);
+    return salvo_sender_drain(&sender->sender,
+                              SALVO_CLAMP(drain_ms, 0, API_WAIT_NS_MAX / SALVO_NS_PER_MS) *
+                                  SALVO_NS_PER_MS);
 }
 
 int salvo_close(salvo *sender)

@@ -139,8 +139,10 @@ static void query_failed(struct salvo_nameservers *ns, struct salvo_nameserver_q
 
     report_failure(ns, entry, answer);
     if (!answer->connected && !entry->numeric && entry->peer != SALVO_RPC_PEER_NONE) {
-        salvo_rpc_peer_remove(ns->rpc, entry->peer, now_ns); /* look its name up anew */
-        entry->peer = SALVO_RPC_PEER_NONE;
+        uint32_t peer = entry->peer;
+
+        entry->peer = SALVO_RPC_PEER_NONE; /* before the call: it fails the others on the link */
+        salvo_rpc_peer_remove(ns->rpc, peer, now_ns); /* look its name up anew */
     }
     if (ns->chosen == query->entry && ns->entries_count > 1) {
         ns->chosen = (ns->chosen + 1) % ns->entries_count;

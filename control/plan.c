@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "codec/message.h"
 #include "control/capture.h"
+#include "control/control.h"
 #include "control/nets.h"
 
 #include <arpa/inet.h>
@@ -226,7 +227,7 @@ int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_pl
     if (r)
         return salvo_trace(r);
     if (salvo_config_control_by_lane(config))
-        plan.lane.streams_max = config->brokers_max + 32;
+        plan.lane.streams_max = salvo_control_links_max(config);
     plan.lane_memory = salvo_lane_memory_size(&plan.lane);
     plan.chunks_memory = salvo_lane_chunks_memory_size(&plan.lane);
     salvo_net_conf_default(&plan.net, NULL);

@@ -129,7 +129,6 @@ void salvo_rpc_peer_remove(struct salvo_rpc *rpc, uint32_t peer, int64_t now_ns)
     struct rpc_peer *p = &rpc->peers[peer];
 
     salvo_assert(p->used);
-    p->used = false;
     for (uint32_t i = 0; i < rpc->links_max; i++) { /* with those that were told GO_AWAY */
         struct rpc_link *link = &rpc->links[i];
 
@@ -137,6 +136,7 @@ void salvo_rpc_peer_remove(struct salvo_rpc *rpc, uint32_t peer, int64_t now_ns)
             (link->state == RPC_LINK_CONNECTING || link->state == RPC_LINK_UP))
             rpc_link_end(rpc, i, -ECANCELED, "no longer asked", now_ns);
     }
+    p->used = false; /* last: those that failed may add peers, and this number is looked for */
 }
 
 static struct rpc_request *request_take(struct salvo_rpc *rpc)

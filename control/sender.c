@@ -15,6 +15,8 @@
 #define SENDER_SLEEP_NS_MAX SALVO_NS_PER_S
 
 #define SENDER_WAIT_NS SALVO_NS_PER_MS
+/* For a lane's turn: far longer than one takes. */
+#define SENDER_SUBMITTER_WAIT_NS SALVO_NS_PER_S
 
 /* --- turning ---------------------------------------------------------------------------------- */
 
@@ -175,13 +177,19 @@ static void *sender_shared_run(void *arg)
     return NULL;
 }
 
-int salvo_sender_do_work(struct salvo_sender *sender)
+/* Caller mode: whether this thread may turn; the first that asks is the one. */
+static bool sender_may_turn(struct salvo_sender *sender)
 {
     if (sender->owner == 0)
         sender->owner = salvo_thread_id();
+    return sender->owner == salvo_thread_id();
+}
+
+int salvo_sender_do_work(struct salvo_sender *sender)
+{
     if (sender->config.threads != SALVO_THREADS_CALLER)
         return salvo_raise(-EINVAL);
-    if (sender->owner != salvo_thread_id())
+    if (!sender_may_turn(sender))
         return salvo_raise(-EPERM);
     return sender_turn_all(sender);
 }
@@ -602,7 +610,10 @@ static void sender_pass(struct salvo_sender *sender, int64_t until_ns)
 int salvo_sender_drain(struct salvo_sender *sender, int64_t drain_ns)
 {
     int64_t deadline_ns = salvo_clock_mono_ns(sender->clock) + drain_ns;
+    bool late = false;
 
+    if (sender->config.threads == SALVO_THREADS_CALLER && !sender_may_turn(sender))
+        return salvo_raise(-EPERM);
     atomic_store_explicit(&sender->draining, 1, memory_order_relaxed);
     if (atomic_load_explicit(&sender->drain_at_ns, memory_order_relaxed) == 0) {
         /* Release: pairs with the acquire in sender_control_turn. */
@@ -613,7 +624,9 @@ int salvo_sender_drain(struct salvo_sender *sender, int64_t drain_ns)
     /* Acquire: pairs with the release of drained; results are in their rings. */
     while (atomic_load_explicit(&sender->drained, memory_order_acquire) == 0)
         sender_pass(sender, deadline_ns);
-    return salvo_clock_mono_ns(sender->clock) >= deadline_ns ? -ETIMEDOUT : 0;
+    for (uint32_t i = 0; i < sender->lanes_count; i++)
+        late |= sender->lanes[i]->drain_late;
+    return late ? -ETIMEDOUT : 0;
 }
 
 static void sender_threads_stop(struct salvo_sender *sender)
@@ -621,7 +634,9 @@ static void sender_threads_stop(struct salvo_sender *sender)
     int64_t until_ns = salvo_clock_mono_ns(sender->clock) +
                        (sender->config.api_timeout_ms + 100) * SALVO_NS_PER_MS;
 
-    if (sender->control_ready && (sender->threads_count != 0 || sender->owner != 0)) {
+    /* In caller mode by the thread that turned; another only frees. */
+    if (sender->control_ready &&
+        (sender->threads_count != 0 || sender->owner == salvo_thread_id())) {
         atomic_store_explicit(&sender->stopping, 1, memory_order_release);
         salvo_control_wake(&sender->control);
         while (atomic_load_explicit(&sender->control_done, memory_order_acquire) == 0 &&
@@ -651,7 +666,7 @@ void salvo_sender_stop(struct salvo_sender *sender)
     salvo_nets_stop(&sender->nets);
     for (uint32_t i = 0; i < sender->lanes_count; i++)
         salvo_lane_deinit(sender->lanes[i]);
-    if (sender->arena.locked)
+    if (sender->submitters != NULL) /* what was not made yet is zero */
         for (uint32_t i = 0; i < sender->config.submitters_max; i++)
             salvo_submitter_deinit(&sender->submitters[i]);
     if (sender->statfile_open)
@@ -690,17 +705,38 @@ static void sender_submitters_changed(struct salvo_sender *sender, uint32_t lane
     salvo_lane_port_wake(sender->ports[lane_index]);
 }
 
-struct salvo_submitter *salvo_sender_submitter(struct salvo_sender *sender)
+/* 0, -ENOSPC when all are open, -EAGAIN when one is with its lane yet. */
+static int sender_submitter_take(struct salvo_sender *sender, struct salvo_submitter **ret_s)
 {
     uint32_t lane_index = sender_lane_fewest(sender);
+    bool closing = false;
 
     for (uint32_t i = 0; i < sender->config.submitters_max; i++) {
-        if (!salvo_submitter_take(&sender->submitters[i], sender->ports[lane_index]))
-            continue;
-        sender_submitters_changed(sender, lane_index);
-        return &sender->submitters[i];
+        struct salvo_submitter *s = &sender->submitters[i];
+
+        if (salvo_submitter_take(s, sender->ports[lane_index])) {
+            sender_submitters_changed(sender, lane_index);
+            *ret_s = s;
+            return 0;
+        }
+        closing |= atomic_load_explicit(&s->state, memory_order_relaxed) != SALVO_SUBMITTER_OPEN;
     }
-    return NULL;
+    return closing ? -EAGAIN : -ENOSPC;
+}
+
+int salvo_sender_submitter(struct salvo_sender *sender, struct salvo_submitter **ret_s)
+{
+    int64_t until_ns = salvo_clock_mono_ns(sender->clock) + SENDER_SUBMITTER_WAIT_NS;
+    int r = sender_submitter_take(sender, ret_s);
+
+    /* One that was closed is free with its lane's next turn. */
+    while (r == -EAGAIN && salvo_clock_mono_ns(sender->clock) < until_ns) {
+        if (sender->config.threads == SALVO_THREADS_CALLER && !sender_may_turn(sender))
+            break;
+        sender_pass(sender, until_ns);
+        r = sender_submitter_take(sender, ret_s);
+    }
+    return salvo_trace(r);
 }
 
 void salvo_sender_submitter_done(struct salvo_sender *sender, struct salvo_submitter *s)

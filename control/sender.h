@@ -84,8 +84,9 @@ int salvo_sender_start(struct salvo_sender *sender, const struct salvo_config *c
 /* Ends the threads and gives everything back. Nothing is out any more. */
 void salvo_sender_stop(struct salvo_sender *sender);
 
-/* A submitter bound to the lane with fewest, or NULL. Thread: any. */
-struct salvo_submitter *salvo_sender_submitter(struct salvo_sender *sender);
+/* A submitter bound to the lane with fewest: see salvo_submitter_open. 0, -ENOSPC or -EAGAIN.
+ * Thread: any. */
+int salvo_sender_submitter(struct salvo_sender *sender, struct salvo_submitter **ret_s);
 /* Lets go of it. Thread: its own. */
 void salvo_sender_submitter_done(struct salvo_sender *sender, struct salvo_submitter *s);
 

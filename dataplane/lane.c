@@ -60,6 +60,7 @@ static int lane_expire_requests(struct salvo_lane *lane, int64_t now_ns)
         salvo_lane_on_expired(lane, request, now_ns);
     }
     if (now_ns >= lane->drain_at_ns && lane->open != 0) {
+        lane->drain_late = true;
         salvo_lane_give_up(lane, now_ns);
         work++;
     }

@@ -141,6 +141,7 @@ struct salvo_lane {
     bool waiting_dirty;       /* something changed that may let waiting requests go */
     uint64_t open;            /* messages taken and without a result */
     int64_t drain_at_ns;      /* INT64_MAX: not draining; inputs are closed */
+    bool drain_late;          /* something was given up for it */
     bool drained_wanted;
     bool close_wanted;      /* a connection is to be closed when the events are through */
     bool streams_wanted;    /* a stream may have room again */

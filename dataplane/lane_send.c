@@ -349,6 +349,7 @@ enum lane_take salvo_lane_take_slot(struct salvo_lane *lane, struct salvo_submit
     if (now_ns >= SALVO_MIN(slot->deadline_ns, lane->drain_at_ns)) {
         bool stopped = now_ns < slot->deadline_ns;
 
+        lane->drain_late |= stopped;
         lane_count(lane, SALVO_LANE_MESSAGES_TAKEN, 1);
         salvo_lane_finish_slot(lane, s, slot,
                                stopped  ? SALVO_UNSENT_STOPPED

@@ -93,6 +93,7 @@ bool salvo_submitter_take(struct salvo_submitter *s, struct salvo_lane_port *por
     s->port = port;
     s->committed = 0;
     s->polled = 0;
+    s->released = 0;
     s->failures_polled = 0;
     salvo_failures_clear(&s->failures);
     s->details_used = 0;
@@ -120,8 +121,11 @@ int salvo_submitter_claim(struct salvo_submitter *s, uint32_t topic, size_t size
     salvo_assert(m->slot == NULL); /* one claim at a time */
     if (size_max == 0 || size_max > s->conf.body_size_max)
         return salvo_raise(-EINVAL);
-    if (SALVO_UNLIKELY(s->committed - s->polled >= s->conf.messages_out_max))
-        return SALVO_BUSY_RESULTS;
+    if (SALVO_UNLIKELY(s->committed - s->released >= s->conf.messages_out_max)) {
+        if (s->committed - s->polled >= s->conf.messages_out_max)
+            return SALVO_BUSY_RESULTS;
+        salvo_submitter_results_release(s); /* in a callback: those polled before this one */
+    }
     /* Relaxed: the drain waits for what was committed before, whichever side of it that is. */
     if (SALVO_UNLIKELY(atomic_load_explicit(s->draining, memory_order_relaxed) != 0))
         return SALVO_BUSY_DRAINING;
@@ -363,6 +367,7 @@ void salvo_submitter_result_done(struct salvo_submitter *s, const struct salvo_r
 void salvo_submitter_results_release(struct salvo_submitter *s)
 {
     salvo_ring_release(&s->results);
+    s->released = s->polled;
 }
 
 uint16_t salvo_submitter_detail(struct salvo_submitter *s, const char *text, size_t size)

@@ -141,8 +141,9 @@ SALVO_API uint32_t salvo_topic_queues(const salvo_topic *topic);
 /* Why there are none: a sentence, or NULL when there are. Any thread. */
 SALVO_API const char *salvo_topic_trouble(const salvo_topic *topic);
 
-/* A submitter, bound to the lane with fewest. NULL: submitters_max are open. Any thread; then one
- * at a time. */
+/* A submitter, bound to the lane with fewest. NULL: submitters_max are open (errno = ENOSPC), or
+ * one that was closed is still with its lane (EAGAIN): that is waited for, at most a second, but
+ * not in caller mode by a thread that may not turn. Any thread; then one at a time. */
 SALVO_API salvo_submitter *salvo_submitter_open(salvo *sender);
 /* 0, or -EBUSY while messages are out or results unpolled. */
 SALVO_API int salvo_submitter_close(salvo_submitter *s);
@@ -245,16 +246,18 @@ SALVO_API const char *salvo_stored_name(enum salvo_stored stored);
  * the caller idle. -EPERM from another thread than the first; -EINVAL in other modes. */
 SALVO_API int salvo_do_work(salvo *sender);
 /* Caller mode: sleeps by the configured idle strategy until something can be done, at most max_us
- * microseconds. `work` is what the last salvo_do_work returned. */
+ * microseconds (below 0: 0). `work` is what the last salvo_do_work returned. */
 SALVO_API void salvo_idle(salvo *sender, int work, int64_t max_us);
 
 /* Closes the inputs and waits until each committed message has its result, at most drain_ms; then
  * what is left gets its result, not sent or unknown, at once. Results still wait to be polled. 0,
- * or -ETIMEDOUT when the deadline was needed. In caller mode turns the sender itself. (Java's
- * shutdown does not wait.) */
+ * or -ETIMEDOUT when the deadline was needed. drain_ms below 0 is 0; INT64_MAX waits as long as the
+ * messages' own budgets. In caller mode turns the sender itself: -EPERM from another thread than
+ * salvo_do_work's. (Java's shutdown does not wait.) */
 SALVO_API int salvo_drain(salvo *sender, int64_t drain_ms);
 /* Stops the threads, unregisters from the brokers and frees everything. -EBUSY while messages are
- * out or results wait unpolled, or submitters are open. */
+ * out or results wait unpolled, or submitters are open. In caller mode another thread than
+ * salvo_do_work's does not unregister; none may turn meanwhile. */
 SALVO_API int salvo_close(salvo *sender);
 
 /* Captures what goes over net: dpdk into a new pcap file, whole frames, until salvo_capture_stop,

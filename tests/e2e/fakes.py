@@ -54,12 +54,13 @@ class Server:
     """Accepts on a port of its own; serve(connection) runs in a thread for each connection. With
     None nobody listens there, nor can anybody else."""
 
-    def __init__(self, serve):
+    def __init__(self, serve, host="127.0.0.1"):
         self.accepted = 0
         self.connections = []
         self.socket = socket.socket()
-        self.socket.bind(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
+        self.socket.bind((host, 0))
+        self.port = self.socket.getsockname()[1]
+        self.address = f"{host}:{self.port}"
         if serve is None:
             return
         self.serve = serve

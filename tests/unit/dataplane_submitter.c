@@ -483,6 +483,36 @@ static void results_in_bursts_always_find_room(void **state)
     }
 }
 
+/* A result's callback submits the next message, which the lane finishes at once: one poll takes
+ * more results than the ring holds. */
+static void a_poll_that_never_ends_finds_room(void **state)
+{
+    const uint32_t out_max = 4096 / 72 - SALVO_RESULTS_BURST_MAX;
+
+    (void)state;
+    init_with(SALVO_COMPRESS_NONE, SALVO_MIB(1), out_max);
+    for (uint64_t i = 0; i < out_max; i++)
+        submit(1, 1, i);
+    for (uint64_t i = 0; i < out_max; i++) {
+        lane_slot();
+        lane_results(i, 1);
+    }
+    salvo_submitter_results_publish(&f.s);
+    for (uint64_t i = 0; i < 20000; i++) {
+        const struct salvo_result_slot *result = salvo_submitter_result(&f.s);
+
+        assert_non_null(result);
+        if (i != 0) { /* behind the first there is room for one more */
+            submit(1, 1, out_max + i - 1);
+            lane_slot();
+            lane_results(out_max + i - 1, 1);
+            salvo_submitter_results_publish(&f.s);
+        }
+        assert_int_equal(result->cookie, i); /* what the callback looks at is still there */
+        salvo_submitter_result_done(&f.s, result);
+    }
+}
+
 static void details_come_back_when_they_were_polled(void **state)
 {
     char text[400];
@@ -697,6 +727,7 @@ int main(void)
         cmocka_unit_test_teardown(large_bodies_are_compressed_at_commit, teardown),
         cmocka_unit_test_teardown(a_full_results_ring_still_takes_every_result, teardown),
         cmocka_unit_test_teardown(results_in_bursts_always_find_room, teardown),
+        cmocka_unit_test_teardown(a_poll_that_never_ends_finds_room, teardown),
         cmocka_unit_test_teardown(details_come_back_when_they_were_polled, teardown),
         cmocka_unit_test_teardown(the_descriptor_follows_the_results, teardown),
         cmocka_unit_test_teardown(a_descriptor_that_nobody_asked_for_is_not_rung, teardown),

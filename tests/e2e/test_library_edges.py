@@ -1,0 +1,219 @@
+"""libsalvo at the edges of what salvo.h allows: calls in odd order, extreme arguments, hosts with
+nothing left. What once ended in an assertion runs in a process of its own."""
+
+import errno
+import resource
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import fakes
+from libsalvo import SalvoError, Sender
+from rocketmq.cluster import wait_until
+
+HERE = Path(__file__).parent
+
+
+def host(code, *args, timeout=60):
+    """What a program of its own says that uses the library."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.path.insert(0, sys.argv[1])\n" + code, HERE]
+        + [str(each) for each in args],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+    return done.stdout
+
+
+SEVERAL_TOPICS = """
+import time
+from libsalvo import Sender
+from rocketmq.cluster import wait_until
+with Sender({"nameserver": sys.argv[2], "api_timeout_ms": "300ms"}) as s:
+    for topic in "ABCD":
+        s.topic_pointer(topic)
+    wait_until(lambda: s.counter("control_route_failures") >= 8, "eight questions failed", 30)
+print("fine")
+"""
+
+
+def test_several_topics_ask_a_nameserver_by_name_that_does_not_answer_the_call():
+    """The first question that times out ends the connection, and with it the others."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        address = silent.getsockname()
+        fillers = [socket.socket() for _ in range(4)]
+        try:
+            for each in fillers:  # the queue is full: who comes now gets no answer
+                each.setblocking(False)
+                each.connect_ex(address)
+            assert host(SEVERAL_TOPICS, f"localhost:{address[1]}") == "fine\n"
+        finally:
+            for each in fillers:
+                each.close()
+
+
+class Broker(fakes.Server):
+    """Answers everything well, on any address of this host."""
+
+    def __init__(self):
+        self.answered = {}
+        super().__init__(self.serve, host="0.0.0.0")
+
+    def serve(self, connection):
+        mine = connection.getsockname()[0]
+        while True:
+            _, opaque = fakes.read_frame(connection)
+            connection.sendall(fakes.frame(0, opaque))
+            self.answered[mine] = self.answered.get(mine, 0) + 1
+
+
+MOVING = """
+from libsalvo import Sender
+with Sender({"nameserver": sys.argv[2], "control_net": "lane", "brokers_max": 32,
+             "route_interval_ms": "100ms"}, "T") as s:
+    print("ready", flush=True)
+    sys.stdin.read()
+print("fine")
+"""
+
+
+def test_all_brokers_move_at_once_and_again_when_a_lane_carries_controls_connections():
+    brokers = [Broker() for _ in range(32)]
+
+    def move(address):
+        nameserver.brokers = {
+            f"broker-{i}": f"{address}:{each.port}" for i, each in enumerate(brokers)
+        }
+
+    nameserver = fakes.FakeNameserver({})
+    move("127.0.0.1")
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.path.insert(0, sys.argv[1])\n" + MOVING]
+        + [str(HERE), nameserver.address],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            for turn in range(6):
+                address = f"127.0.0.{1 + turn}"
+                move(address)
+                wait_until(
+                    lambda a=address: process.poll() is not None
+                    or all(a in each.answered for each in brokers),
+                    f"all brokers are spoken to at {address}",
+                    30,
+                )
+                assert process.poll() is None
+            said, _ = process.communicate("", timeout=60)
+            assert said == "fine\n" and process.returncode == 0
+        finally:
+            process.kill()
+            nameserver.close()
+            for each in brokers:
+                each.close()
+
+
+@pytest.mark.parametrize("threads", ["dedicated", "shared", "caller"])
+def test_a_drain_for_ever_waits_for_the_messages_and_one_for_nothing_is_in_time(mock, threads):
+    with Sender({"nameserver": mock.address, "threads": threads}, "T") as s:
+        for _ in range(500):
+            s.submit(b"x", keep=False)
+        assert s.drain(2**63 - 1) == 0
+        assert s.drain(0) == 0 and s.drain(-1) == 0
+        assert [each["code"] for each in s.wait()] == ["ok"] * 500
+    with Sender({"nameserver": mock.address, "threads": threads}, "T") as s:
+        assert s.drain(0) == 0
+
+
+def test_a_drain_whose_deadline_was_needed_says_so():
+    with Sender({"nameserver": "127.0.0.1:1", "timeout_ms": "60s"}, "T") as s:
+        s.submit(b"x")
+        assert s.drain(100) == -errno.ETIMEDOUT
+        assert s.drain(2**63 - 1) == -errno.ETIMEDOUT
+        assert [each["code"] for each in s.wait()] == ["unsent_stopped"]
+
+
+@pytest.mark.parametrize("threads", ["dedicated", "shared", "caller"])
+def test_a_submitter_that_was_closed_can_be_opened_again_at_once(mock, threads):
+    with Sender({"nameserver": mock.address, "threads": threads, "submitters_max": 2}, "T") as s:
+        for _ in range(300):
+            s.submitter().close()
+        open_one = s.submitter()
+        with pytest.raises(SalvoError) as refused:
+            s.submitter()
+        assert refused.value.code == -errno.ENOSPC
+        open_one.close()
+
+
+def test_in_caller_mode_another_thread_may_not_drain(mock):
+    said = []
+    with Sender({"nameserver": mock.address, "threads": "caller"}, "T") as s:
+        s.submit(b"x")
+        s.do_work()
+        other = threading.Thread(target=lambda: said.append(s.drain(60000)))
+        other.start()
+        other.join()
+        assert said == [-errno.EPERM]
+        assert s.drain(60000) == 0
+        assert [each["code"] for each in s.wait()] == ["ok"]
+
+
+CLOSED_ELSEWHERE = """
+import threading
+from libsalvo import Sender
+s = Sender({"nameserver": sys.argv[2], "threads": "caller"}, "T")
+def work():
+    s.submit(b"x")
+    s.wait()
+worker = threading.Thread(target=work)
+worker.start()
+worker.join()
+s.shut()
+print("fine")
+"""
+
+
+def test_in_caller_mode_another_thread_may_close(mock):
+    assert host(CLOSED_ELSEWHERE, mock.address) == "fine\n"
+
+
+NO_DESCRIPTORS = """
+import os, resource
+from libsalvo import SalvoError, Sender, load
+load()
+def used():
+    return len(os.listdir("/proc/self/fd"))
+before = used()
+failed = 0
+for more in range(1, 64):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before + more, int(sys.argv[3])))
+    try:
+        Sender({"nameserver": sys.argv[2], "submitters_max": 32}).shut()
+        break
+    except SalvoError as error:
+        assert error.text, more
+        failed += 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[3]), int(sys.argv[3])))
+    assert used() == before, (more, used() - before)
+assert failed > 32 and more < 63, failed
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[3]), int(sys.argv[3])))
+with Sender({"nameserver": sys.argv[2], "submitters_max": 32}, "T") as s:
+    s.submit(b"x")
+    s.wait()
+print("fine")
+"""
+
+
+def test_an_open_that_fails_for_want_of_descriptors_gives_back_those_it_had(mock):
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert host(NO_DESCRIPTORS, mock.address, min(most, 4096)) == "fine\n"
