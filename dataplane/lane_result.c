@@ -380,6 +380,21 @@ void salvo_lane_line_advance(struct salvo_lane *lane, uint32_t queue)
 
 /* --- the end of a request --------------------------------------------------------------------- */
 
+/* Items from `index` on that are of one submitter, at most a burst. No ring has room for more than
+ * its own messages' results. */
+static uint32_t lane_items_of_one(const struct salvo_item *all, uint32_t index)
+{
+    uint32_t submitter = all[index].submitter;
+    uint32_t n = 0;
+
+    for (; n < SALVO_RESULTS_BURST_MAX && index != SALVO_ITEM_NONE; n++) {
+        if (all[index].submitter != submitter)
+            break;
+        index = all[index].next;
+    }
+    return n;
+}
+
 void salvo_lane_unhold(struct salvo_lane *lane, struct salvo_request *request)
 {
     if (request->chunk == SALVO_CHUNK_NONE)
@@ -410,9 +425,7 @@ void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
         struct salvo_submitter *s = lane_item_submitter(lane, &all[i]);
         struct salvo_ring_burst burst;
 
-        lane_results_claim(lane, s,
-                           SALVO_MIN(request->items_count - n, (uint32_t)SALVO_RESULTS_BURST_MAX),
-                           &burst);
+        lane_results_claim(lane, s, lane_items_of_one(all, i), &burst);
         do {
             const struct salvo_item *item = &all[i];
             struct salvo_result_slot *result;
@@ -431,8 +444,7 @@ void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
             last = i;
             i = item->next;
             n++;
-        } while (burst.at != burst.end && i != SALVO_ITEM_NONE &&
-                 lane_item_submitter(lane, &all[i]) == s);
+        } while (burst.at != burst.end);
         salvo_submitter_results_commit(s, &burst);
     }
     salvo_assert(n == request->items_count);

@@ -217,3 +217,26 @@ print("fine")
 def test_an_open_that_fails_for_want_of_descriptors_gives_back_those_it_had(mock):
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert host(NO_DESCRIPTORS, mock.address, min(most, 4096)) == "fine\n"
+
+
+MANY_IN_A_BATCH = """
+from libsalvo import Sender
+with Sender({"nameserver": sys.argv[2], "messages_out_max": 1, "submitters_max": 17,
+             "batch": "linger", "linger_us": "50ms", "timeout_ms": "60s"}, "T") as s:
+    submitters = [s.submitter() for _ in range(16)]
+    for turn in range(4):
+        for each in submitters:
+            each.try_submit(b"x")
+        for each in submitters:
+            each.wait()
+    assert all([r["code"] for r in each.done] == ["ok"] * 4 for each in submitters)
+    assert s.counter("lane_batches_closed") <= 8
+    for each in submitters:
+        each.close()
+print("fine")
+"""
+
+
+def test_a_batch_of_many_submitters_messages_finds_room_for_each_ones_result(mock):
+    """A results ring has room for its own submitter's, not for the batch's."""
+    assert host(MANY_IN_A_BATCH, mock.address) == "fine\n"
