@@ -452,8 +452,10 @@ char *salvo_result_offset_msg_id(const salvo_result *result, char *buf, size_t b
     if (slot->has_offset == 1)
         snprintf(buf, buf_size, "%08X%08X%016llX", slot->store_ip, slot->store_port,
                  (unsigned long long)slot->commit_log_offset);
-    else if (slot->has_offset == 2 && slot->detail != 0)
-        snprintf(buf, buf_size, "%s", result->submitter->details[slot->detail - 1]);
+    else if (slot->has_offset == 2)
+        snprintf(buf, buf_size, "%.*s%08X%016llX", SALVO_HOST_TEXT_SIZE,
+                 result->submitter->hosts[slot->store_ip], slot->store_port,
+                 (unsigned long long)slot->commit_log_offset);
     else if (buf_size != 0)
         buf[0] = '\0';
     return buf;
@@ -461,7 +463,7 @@ char *salvo_result_offset_msg_id(const salvo_result *result, char *buf, size_t b
 
 const char *salvo_result_detail(const salvo_result *result)
 {
-    if (result->slot->detail == 0 || result->slot->has_offset == 2)
+    if (result->slot->detail == 0)
         return "";
     return result->submitter->details[result->slot->detail - 1];
 }

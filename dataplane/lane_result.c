@@ -125,6 +125,7 @@ static void lane_result_offset_id(struct salvo_submitter *s, struct salvo_result
     struct salvo_text id = *ids;
     struct salvo_offset_msg_id read;
     const char *comma;
+    int host;
 
     /* Nearly always: the only one, or the next in a list, of an IPv4 host. */
     if (id.size > SALVO_OFFSET_MSG_ID_V4_SIZE && id.text[SALVO_OFFSET_MSG_ID_V4_SIZE] == ',') {
@@ -137,14 +138,16 @@ static void lane_result_offset_id(struct salvo_submitter *s, struct salvo_result
     ids->size -= SALVO_MIN(id.size + 1, ids->size);
     if (id.size == 0 || salvo_offset_msg_id_read(id, &read))
         return;
+    if (SALVO_UNLIKELY(read.ip_size != 4)) {
+        host = salvo_submitter_host(s, id.text);
+        if (host < 0)
+            return;
+        read.ip4 = (uint32_t)host;
+    }
     result->commit_log_offset = (int64_t)read.commit_log_offset;
     result->has_offset = read.ip_size == 4 ? 1 : 2;
-    if (read.ip_size == 4) {
-        result->store_ip = read.ip4;
-        result->store_port = (uint16_t)read.port;
-    } else {
-        result->detail = salvo_submitter_detail(s, id.text, id.size);
-    }
+    result->store_ip = read.ip4;
+    result->store_port = (uint16_t)read.port;
 }
 
 static void lane_result_remark(struct salvo_submitter *s, struct salvo_result_slot *result,

@@ -29,6 +29,7 @@ size_t salvo_submitter_memory_size(const struct salvo_submitter_conf *conf)
     return salvo_align_up(conf->ring_size, SALVO_CACHE_LINE) +
            salvo_align_up(salvo_results_ring_size(conf->messages_out_max), SALVO_CACHE_LINE) +
            salvo_align_up(SALVO_DETAILS_MAX * SALVO_DETAIL_SIZE, SALVO_CACHE_LINE) +
+           salvo_align_up(SALVO_HOSTS_MAX * SALVO_HOST_TEXT_SIZE, SALVO_CACHE_LINE) +
            salvo_align_up(salvo_failures_memory_size(conf->messages_out_max), SALVO_CACHE_LINE) +
            salvo_align_up(submitter_scratch_size(conf), SALVO_CACHE_LINE);
 }
@@ -49,6 +50,8 @@ int salvo_submitter_init(struct salvo_submitter *s, const struct salvo_submitter
     at += salvo_align_up(salvo_results_ring_size(conf->messages_out_max), SALVO_CACHE_LINE);
     s->details = (char(*)[SALVO_DETAIL_SIZE])at;
     at += salvo_align_up(SALVO_DETAILS_MAX * SALVO_DETAIL_SIZE, SALVO_CACHE_LINE);
+    s->hosts = (char(*)[SALVO_HOST_TEXT_SIZE])at;
+    at += salvo_align_up(SALVO_HOSTS_MAX * SALVO_HOST_TEXT_SIZE, SALVO_CACHE_LINE);
     salvo_failures_init(&s->failures, conf->messages_out_max, at);
     at += salvo_align_up(salvo_failures_memory_size(conf->messages_out_max), SALVO_CACHE_LINE);
     if (submitter_scratch_size(conf) != 0) {
@@ -97,6 +100,7 @@ bool salvo_submitter_take(struct salvo_submitter *s, struct salvo_lane_port *por
     s->failures_polled = 0;
     salvo_failures_clear(&s->failures);
     s->details_used = 0;
+    s->hosts_count = 0;
     atomic_store_explicit(&s->details_polled, 0, memory_order_relaxed);
     atomic_store_explicit(&s->armed, SALVO_SUBMITTER_UNARMED, memory_order_relaxed);
     s->results_dirty = false;
@@ -382,6 +386,21 @@ uint16_t salvo_submitter_detail(struct salvo_submitter *s, const char *text, siz
     s->details[index][size] = '\0';
     s->details_used++;
     return (uint16_t)(index + 1);
+}
+
+int salvo_submitter_host(struct salvo_submitter *s, const char text[SALVO_HOST_TEXT_SIZE])
+{
+    uint32_t i = 0;
+
+    while (i < s->hosts_count && memcmp(s->hosts[i], text, SALVO_HOST_TEXT_SIZE) != 0)
+        i++;
+    if (i == SALVO_HOSTS_MAX)
+        return -1;
+    if (i == s->hosts_count) {
+        memcpy(s->hosts[i], text, SALVO_HOST_TEXT_SIZE);
+        s->hosts_count++;
+    }
+    return (int)i;
 }
 
 void salvo_submitter_results_publish(struct salvo_submitter *s)

@@ -70,8 +70,8 @@ struct salvo_result_slot {
     uint8_t code;   /* enum salvo_code */
     uint8_t stored; /* enum salvo_stored */
     uint8_t tries;
-    uint8_t has_offset;  /* 1: offsets and store address; 2: offsets, the detail is the offset id
-                            (IPv6) */
+    uint8_t has_offset;  /* 1: offsets and store address; 2: of an IPv6 host, store_ip is its
+                            number in the submitter's hosts */
     int16_t broker_code; /* response codes are below 2,000 */
     uint16_t store_port; /* as in the offset message id */
     int32_t queueId;
@@ -95,6 +95,10 @@ static inline uint64_t salvo_results_ring_size(uint32_t messages_out_max)
     return salvo_power_of_two_up(((uint64_t)messages_out_max + SALVO_RESULTS_BURST_MAX) *
                                  salvo_ring_record_size(sizeof(struct salvo_result_slot)));
 }
+
+/* IPv6 hosts that results of one submitter name in their offset message ids. */
+#define SALVO_HOSTS_MAX      64
+#define SALVO_HOST_TEXT_SIZE 32 /* hex digits */
 
 #define SALVO_DETAILS_MAX 256
 #define SALVO_DETAIL_SIZE 256
@@ -179,6 +183,10 @@ struct salvo_submitter {
     alignas(SALVO_CACHE_LINE) _Atomic uint64_t details_polled;
     char (*details)[SALVO_DETAIL_SIZE];
 
+    /* lane -> submitting thread: each host once; read behind a result that names it */
+    char (*hosts)[SALVO_HOST_TEXT_SIZE];
+    uint32_t hosts_count; /* lane only */
+
     /* both: see enum salvo_submitter_armed */
     alignas(SALVO_CACHE_LINE) _Atomic uint32_t armed;
 
@@ -242,5 +250,7 @@ static inline void salvo_submitter_results_commit(struct salvo_submitter *s,
 }
 /* Keeps a detail text for a result: index + 1, or 0 when the table is full. */
 uint16_t salvo_submitter_detail(struct salvo_submitter *s, const char *text, size_t size);
+/* The number of an IPv6 host, or -1 when the table is full. */
+int salvo_submitter_host(struct salvo_submitter *s, const char text[SALVO_HOST_TEXT_SIZE]);
 /* Publishes what was committed and makes the file descriptor readable when that is wanted. */
 void salvo_submitter_results_publish(struct salvo_submitter *s);

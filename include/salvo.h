@@ -229,11 +229,12 @@ salvo_result_done_ns(const salvo_result *result); /* salvo_now_ns() when the lan
 SALVO_API const char *salvo_result_broker(const salvo_result *result);
 SALVO_API int salvo_result_queue_id(const salvo_result *result);         /* -1: unknown */
 SALVO_API int64_t salvo_result_queue_offset(const salvo_result *result); /* -1: unknown */
-/* UNIQ_KEY (SendResult.msgId) and offset message id (SendResult.offsetMsgId; "" when there is none)
- * as text; both return buf. */
+/* UNIQ_KEY (SendResult.msgId) and offset message id (SendResult.offsetMsgId; "" when there is none,
+ * and beyond 64 IPv6 hosts of brokers) as text; both return buf. */
 SALVO_API char *salvo_result_msg_id(const salvo_result *result, char *buf, size_t buf_size);
 SALVO_API char *salvo_result_offset_msg_id(const salvo_result *result, char *buf, size_t buf_size);
-/* The broker's remark, or a sentence on what happened; "" when there is nothing to say. */
+/* The broker's remark, or a sentence on what happened; "" when there is nothing to say, and beyond
+ * 256 of those that wait to be polled. */
 SALVO_API const char *salvo_result_detail(const salvo_result *result);
 
 SALVO_API const char *salvo_code_name(enum salvo_code code); /* "timed_out": stable, for reports */

@@ -13,6 +13,7 @@ import pytest
 
 import fakes
 from libsalvo import SalvoError, Sender
+from mocks import Mock
 from rocketmq.cluster import wait_until
 
 HERE = Path(__file__).parent
@@ -240,3 +241,15 @@ print("fine")
 def test_a_batch_of_many_submitters_messages_finds_room_for_each_ones_result(mock):
     """A results ring has room for its own submitter's, not for the batch's."""
     assert host(MANY_IN_A_BATCH, mock.address) == "fine\n"
+
+
+def test_every_offset_message_id_of_an_ipv6_broker_is_there(salvo_bin):
+    """However many results wait to be polled."""
+    with Mock(salvo_bin, "--listen", "::1", "--topic", "T:4") as mock:
+        with Sender({"nameserver": mock.address, "timeout_ms": "60s"}, "T") as s:
+            for _ in range(3000):
+                s.submit(b"x", keep=False)
+            assert s.drain(60000) == 0
+            ids = [each["offset_msg_id"] for each in s.wait()]
+    assert len(set(ids)) == len(ids) == 3000
+    assert {(each[:32], len(each)) for each in ids} == {(f"{1:032X}", 56)}

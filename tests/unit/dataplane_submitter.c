@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 
 #define OUT_MAX  4u
 #define BODY_MAX SALVO_KIB(256)
@@ -556,6 +557,21 @@ static bool readable(void)
 }
 
 /* Readable when results came after a poll that found none; quiet again after the next such poll. */
+static void hosts_have_a_number_each_until_the_table_is_full(void **state)
+{
+    char text[SALVO_HOST_TEXT_SIZE + 1];
+
+    (void)state;
+    init();
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i <= SALVO_HOSTS_MAX; i++) {
+            snprintf(text, sizeof(text), "%0*X", SALVO_HOST_TEXT_SIZE, 7 * i);
+            assert_int_equal(salvo_submitter_host(&f.s, text), i < SALVO_HOSTS_MAX ? i : -1);
+            if (i < SALVO_HOSTS_MAX)
+                assert_memory_equal(f.s.hosts[i], text, SALVO_HOST_TEXT_SIZE);
+        }
+}
+
 static void the_descriptor_follows_the_results(void **state)
 {
     (void)state;
@@ -729,6 +745,7 @@ int main(void)
         cmocka_unit_test_teardown(results_in_bursts_always_find_room, teardown),
         cmocka_unit_test_teardown(a_poll_that_never_ends_finds_room, teardown),
         cmocka_unit_test_teardown(details_come_back_when_they_were_polled, teardown),
+        cmocka_unit_test_teardown(hosts_have_a_number_each_until_the_table_is_full, teardown),
         cmocka_unit_test_teardown(the_descriptor_follows_the_results, teardown),
         cmocka_unit_test_teardown(a_descriptor_that_nobody_asked_for_is_not_rung, teardown),
         cmocka_unit_test_teardown(a_late_ring_does_not_keep_the_descriptor_readable, teardown),
