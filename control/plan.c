@@ -6,6 +6,7 @@
 #include "control/capture.h"
 #include "control/control.h"
 #include "control/nets.h"
+#include "dataplane/net_tcp.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -257,9 +258,12 @@ int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_pl
              "lanes x the above but chunks and batches; wheel, connections, rings to control");
     plan_row(&plan, "receive buffers of a lane", plan.net.receive_buffers,
              plan.net.receive_buffer_size, "taken by the network backend");
-    if (config->net == SALVO_NET_DPDK)
+    if (config->net == SALVO_NET_DPDK) {
+        plan_row(&plan, "salvo's own TCP of a lane", 1, salvo_net_tcp_memory_size(&plan.net),
+                 "2 x (links + 32) connections; reserved, and taken as connections are used");
         plan_row(&plan, "captures' ring of a lane", plan.lanes_count, SALVO_MIRROR_RING_SIZE,
                  "lanes x a constant; taken when a first capture begins");
+    }
     plan_row(&plan, "message ring", config->submitters_max, plan.ring_size,
              "submitters_max x (ring_bytes, or twice the largest slot)");
     plan_row(&plan, "results ring", config->submitters_max,

@@ -574,6 +574,21 @@ static const struct salvo_net_ops net_tcp_ops = {
     .destroy = net_tcp_destroy,
 };
 
+/* Twice the links and the orphans: the machine forgets what ended one turn later. */
+static uint32_t machine_conns_max(const struct salvo_net_conf *conf)
+{
+    return 2 * (conf->links_max + TCP_ORPHANS_MAX);
+}
+
+uint64_t salvo_net_tcp_memory_size(const struct salvo_net_conf *conf)
+{
+    struct salvo_tcp_config config;
+
+    salvo_tcp_config_defaults(&config);
+    config.conns_max = machine_conns_max(conf);
+    return salvo_tcp_memory_size(&config);
+}
+
 static struct salvo_tcp_config machine_config(const struct salvo_net_conf *conf,
                                               const struct salvo_net_tcp_conf *tcp_conf)
 {
@@ -586,8 +601,7 @@ static struct salvo_tcp_config machine_config(const struct salvo_net_conf *conf,
         config.mtu = SALVO_MIN(config.mtu, tcp_conf->lease->first.mtu);
     config.checksum_offload = caps->checksum;
     config.tso_max = caps->checksum && caps->references ? caps->tso_max : 0;
-    /* Twice the links and the orphans: the machine forgets what ended one turn later. */
-    config.conns_max = 2 * (conf->links_max + TCP_ORPHANS_MAX);
+    config.conns_max = machine_conns_max(conf);
     config.connect_timeout_us = TCP_CONNECT_US_MAX;
     return config;
 }

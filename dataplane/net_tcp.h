@@ -36,6 +36,9 @@ struct salvo_net_tcp_conf {
     struct salvo_device *device; /* the net's from here on, closed with it; not when open fails */
 };
 
+/* What the machine of a net takes, with the defaults' sizes. */
+uint64_t salvo_net_tcp_memory_size(const struct salvo_net_conf *conf);
+
 /* 0; -EINVAL (salvo_tcp_config_check), -ENOMEM. */
 int salvo_net_tcp_open(const struct salvo_net_conf *conf, const struct salvo_net_tcp_conf *tcp_conf,
                        struct salvo_net **ret_net);

@@ -115,7 +115,8 @@ SALVO_API int salvo_conf_set(salvo_conf *conf, const char *name, const char *val
 SALVO_API int salvo_conf_load(salvo_conf *conf, const char *path, char *errbuf, size_t errbuf_size);
 /* Reads SALVO_* of the environment. */
 SALVO_API int salvo_conf_environment(salvo_conf *conf, char *errbuf, size_t errbuf_size);
-/* Copies an option's value as text. Returns its length or -ENOENT. */
+/* Copies an option's value as text, as much as fits buf (NULL when buf_size is 0). Returns its
+ * whole length or -ENOENT. */
 SALVO_API int salvo_conf_get(const salvo_conf *conf, const char *name, char *buf, size_t buf_size);
 
 /* Log lines go to `sink` instead of standard error. level: 0 error .. 3 debug. Called by control's

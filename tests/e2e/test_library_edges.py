@@ -1,6 +1,7 @@
 """libsalvo at the edges of what salvo.h allows: calls in odd order, extreme arguments, hosts with
 nothing left. What once ended in an assertion runs in a process of its own."""
 
+import ctypes
 import errno
 import resource
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import fakes
+import libsalvo
 from libsalvo import SalvoError, Sender
 from mocks import Mock
 from rocketmq.cluster import wait_until
@@ -253,3 +255,15 @@ def test_every_offset_message_id_of_an_ipv6_broker_is_there(salvo_bin):
             ids = [each["offset_msg_id"] for each in s.wait()]
     assert len(set(ids)) == len(ids) == 3000
     assert {(each[:32], len(each)) for each in ids} == {(f"{1:032X}", 56)}
+
+
+def test_an_options_whole_length_is_told_whatever_fits():
+    lib = libsalvo.load()
+    conf = lib.salvo_conf_new()
+    buffer = ctypes.create_string_buffer(b"?" * 16)
+    assert lib.salvo_conf_get(conf, b"create_topic_key", None, 0) == 6
+    assert lib.salvo_conf_get(conf, b"create_topic_key", buffer, 4) == 6
+    assert buffer.value == b"TBW"
+    assert lib.salvo_conf_get(conf, b"create_topic_key", buffer, 7) == 6
+    assert buffer.value == b"TBW102"
+    lib.salvo_conf_free(conf)

@@ -9,6 +9,14 @@
 
 static char error[SALVO_CONFIG_ERROR_MAX];
 
+static const struct salvo_plan_row *row(const struct salvo_plan *plan, const char *what)
+{
+    for (uint32_t i = 0; i < plan->rows_count; i++)
+        if (strcmp(plan->rows[i].what, what) == 0)
+            return &plan->rows[i];
+    return NULL;
+}
+
 static void a_plan_that_fits_is_taken(void **state)
 {
     struct salvo_memory memory = {.available = 4 * GIB};
@@ -68,6 +76,33 @@ static void the_memory_of_batches_follows_their_options(void **state)
     }
 }
 
+/* salvo's own TCP takes far more than a lane, and grows with the brokers. */
+static void with_dpdk_the_memory_of_its_tcp_has_a_row(void **state)
+{
+    static const char *const brokers[] = {"1", "64", "4096"};
+    struct salvo_config config;
+    struct salvo_plan plan;
+    uint64_t before = 0;
+
+    (void)state;
+    salvo_config_init(&config);
+    assert_int_equal(salvo_plan_make(&config, &plan, error), 0);
+    assert_null(row(&plan, "salvo's own TCP of a lane"));
+    assert_int_equal(salvo_config_set(&config, "net", "dpdk", SALVO_CONFIG_ARGUMENT, error), 0);
+    assert_int_equal(
+        salvo_config_set(&config, "dpdk_device", "net_x", SALVO_CONFIG_ARGUMENT, error), 0);
+    assert_int_equal(
+        salvo_config_set(&config, "dpdk_address", "10.0.0.1/24", SALVO_CONFIG_ARGUMENT, error), 0);
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(brokers); i++) {
+        assert_int_equal(
+            salvo_config_set(&config, "brokers_max", brokers[i], SALVO_CONFIG_ARGUMENT, error), 0);
+        assert_int_equal(salvo_plan_make(&config, &plan, error), 0);
+        assert_true(row(&plan, "salvo's own TCP of a lane")->size > before);
+        before = row(&plan, "salvo's own TCP of a lane")->size;
+    }
+    assert_true(before > 4 * GIB);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -75,6 +110,7 @@ int main(void)
         cmocka_unit_test(a_plan_that_is_larger_than_the_host_is_refused_with_the_remedy),
         cmocka_unit_test(free_huge_pages_count_where_they_are_wanted),
         cmocka_unit_test(the_memory_of_batches_follows_their_options),
+        cmocka_unit_test(with_dpdk_the_memory_of_its_tcp_has_a_row),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
