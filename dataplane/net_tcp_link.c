@@ -40,6 +40,15 @@ uint64_t net_tcp_link_unsent(const struct net_tcp *n, const struct tcp_link *lin
     return salvo_tcp_conn_info(n->tcp, link->conn, &info) ? info.bytes_unsent : 0;
 }
 
+static uint64_t link_handed_over(const struct net_tcp *n, const struct tcp_link *link)
+{
+    struct salvo_tcp_info info;
+    bool known = salvo_tcp_conn_info(n->tcp, link->conn, &info);
+
+    salvo_assert(known); /* its DOWN was not taken yet */
+    return info.bytes_handed_over;
+}
+
 /* The end of a link, whoever wanted it: says FIN, or RST when there are bytes that must not go out
  * behind the DOWN that counts them. */
 void net_tcp_link_die(struct net_tcp *n, struct tcp_link *link, enum salvo_net_down reason,
@@ -59,11 +68,10 @@ void net_tcp_link_die(struct net_tcp *n, struct tcp_link *link, enum salvo_net_d
     net_tcp_link_queue(n, link);
     if (link->ended)
         return;
-    /* Nothing is taken before UP. */
-    uint64_t unsent = connecting ? 0 : net_tcp_link_unsent(n, link);
-    salvo_assert(unsent <= link->taken);
-    link->handed_over = link->taken - unsent;
-    if (connecting || unsent != 0) {
+    /* Not what waits to be sent: after a rewind that has been on the wire already. */
+    link->handed_over = link_handed_over(n, link);
+    salvo_assert(link->handed_over <= link->taken);
+    if (connecting || link->handed_over != link->taken) {
         salvo_tcp_abort(n->tcp, link->conn, net_tcp_now_us(n));
     } else {
         salvo_tcp_close(n->tcp, link->conn, net_tcp_now_us(n));

@@ -237,6 +237,7 @@ struct salvo_tcp_info {
     uint32_t mss; /* payload bytes of a full segment */
     uint32_t window_congestion, window_peer, threshold_slow_start;
     uint64_t bytes_unacked, bytes_unsent, bytes_in_pipe;
+    uint64_t bytes_handed_over; /* at least once: what DOWN would say now */
     uint32_t segments_in_flight;
     int64_t rtt_smoothed_us, rtt_min_us, rto_us;
     bool recovering;

@@ -465,6 +465,44 @@ static void a_close_with_bytes_unsent_is_a_reset(void **state)
     salvo_net_destroy(net);
 }
 
+/* Three timeouts make the machine begin anew behind una, in smaller segments: all of it waits to be
+ * sent again, and all of it may have arrived. */
+static void what_is_to_be_sent_again_was_handed_over(void **state)
+{
+    struct salvo_net *net = start(false);
+    struct seen seen = {0};
+    uint32_t link = connected(net, &seen);
+
+    device.mute = true;
+    assert_int_equal(send_bytes(net, link, 5000), 5000);
+    turns(net, &seen, 2500 * SALVO_NS_PER_MS);
+    assert_int_equal(salvo_net_tcp_stats(net)->mtu_lowered, 1);
+    salvo_net_close(net, link);
+    turns(net, &seen, 2 * SALVO_NS_PER_MS);
+    assert_int_equal(seen.down, 1);
+    assert_int_equal(seen.handed_over, 5000);
+    assert_false(device.reset_seen); /* the rest goes on, with FIN behind it */
+    salvo_net_destroy(net);
+}
+
+/* As above, and the initial window of ten segments leaves some bytes that never left. */
+static void what_was_never_sent_was_not_handed_over(void **state)
+{
+    struct salvo_net *net = start(false);
+    struct seen seen = {0};
+    uint32_t link = connected(net, &seen);
+
+    device.mute = true;
+    assert_int_equal(send_bytes(net, link, 12000), 12000);
+    turns(net, &seen, 2500 * SALVO_NS_PER_MS);
+    assert_int_equal(salvo_net_tcp_stats(net)->mtu_lowered, 1);
+    salvo_net_close(net, link);
+    turns(net, &seen, 2 * SALVO_NS_PER_MS);
+    assert_int_equal(seen.handed_over, 10000);
+    assert_true(device.reset_seen && !device.fin_seen);
+    salvo_net_destroy(net);
+}
+
 static void a_closed_link_that_nobody_acknowledges_ends(void **state)
 {
     struct salvo_net *net = start(false);
@@ -743,6 +781,8 @@ int main(void)
         cmocka_unit_test(nothing_leaves_while_the_link_is_down_and_all_of_it_after),
         cmocka_unit_test(a_close_in_order_says_fin_and_needs_no_answer_to_it),
         cmocka_unit_test(a_close_with_bytes_unsent_is_a_reset),
+        cmocka_unit_test(what_is_to_be_sent_again_was_handed_over),
+        cmocka_unit_test(what_was_never_sent_was_not_handed_over),
         cmocka_unit_test(a_closed_link_that_nobody_acknowledges_ends),
         cmocka_unit_test(what_came_before_a_reset_is_told_before_it),
         cmocka_unit_test(without_a_dhcp_server_the_wait_ends_in_time),
