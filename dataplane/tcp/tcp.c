@@ -306,6 +306,26 @@ static void graves_clear(struct salvo_tcp *tcp)
     }
 }
 
+void salvo_tcp_ready_clear(struct salvo_tcp *tcp)
+{
+    uint32_t *place = &tcp->ready_head;
+
+    tcp->ready_tail = TCP_NONE;
+    while (*place != TCP_NONE) {
+        struct salvo_tcp_conn *conn = &tcp->conns[*place];
+
+        if (conn->state != SALVO_TCP_DEAD) {
+            tcp->ready_tail = conn->index;
+            place = &conn->ready_next;
+            continue;
+        }
+        *place = conn->ready_next;
+        conn->on_ready = false;
+        if (conn->buried)
+            conn_free(tcp, conn);
+    }
+}
+
 unsigned salvo_tcp_events(struct salvo_tcp *tcp, struct salvo_tcp_event *events,
                           unsigned events_max)
 {

@@ -380,6 +380,8 @@ static inline uint64_t tcp_handle(const struct salvo_tcp_conn *conn)
 struct salvo_tcp_conn *salvo_tcp_find(struct salvo_tcp *tcp, const struct salvo_ip_address *remote,
                                       uint16_t remote_port, uint16_t local_port);
 void salvo_tcp_ready(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn);
+/* Takes the dead off the ready list, and frees those whose DOWN was taken. */
+void salvo_tcp_ready_clear(struct salvo_tcp *tcp);
 void salvo_tcp_note_event(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn);
 /* Ends a connection: everything is released, DOWN is noted, the slot is free once DOWN was taken.
  */

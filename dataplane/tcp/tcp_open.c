@@ -237,6 +237,10 @@ enum salvo_tcp_open_result salvo_tcp_open(struct salvo_tcp *tcp,
                                           const struct salvo_tcp_target *target, int64_t now_us,
                                           uint64_t *ret_conn)
 {
+    /* Output takes the dead off the ready list too, but a driver whose link is down does not ask
+     * for any. */
+    if (tcp->free_head == TCP_NONE)
+        salvo_tcp_ready_clear(tcp);
     if (tcp->free_head == TCP_NONE)
         return SALVO_TCP_OPEN_FULL;
     if (!salvo_ip_is_unicast(&target->address) || target->port == 0)

@@ -430,6 +430,36 @@ static void nothing_leaves_while_the_link_is_down_and_all_of_it_after(void **sta
     salvo_net_destroy(net);
 }
 
+/* More attempts than the machine has slots (72). */
+static void connects_in_vain(struct salvo_net *net)
+{
+    struct salvo_endpoint to = {.v4 = {.sin_family = AF_INET,
+                                       .sin_port = htons(9876),
+                                       .sin_addr.s_addr = htonl(0x0a000002)}};
+    uint32_t link;
+
+    for (unsigned i = 0; i < 200; i++) {
+        struct seen seen = {0};
+
+        assert_int_equal(salvo_net_connect(net, &to, 10 * SALVO_NS_PER_MS, 1, &link), 0);
+        turns(net, &seen, 20 * SALVO_NS_PER_MS);
+        assert_int_equal(seen.down, 1);
+        assert_int_equal(seen.gone, 1);
+    }
+}
+
+static void attempts_while_the_link_is_down_keep_no_slot(void **state)
+{
+    struct salvo_net *net = start(false);
+    struct seen seen = {0};
+
+    device.down = true;
+    connects_in_vain(net);
+    device.down = false;
+    connected(net, &seen);
+    salvo_net_destroy(net);
+}
+
 static void a_close_in_order_says_fin_and_needs_no_answer_to_it(void **state)
 {
     struct salvo_net *net = start(false);
@@ -607,6 +637,7 @@ static void a_lease_is_renewed_and_links_end_when_it_is_lost(void **state)
     assert_int_equal(seen.down, 1);
     assert_int_equal(seen.reason, SALVO_NET_DOWN_UNREACHABLE);
     assert_false(device.reset_seen || device.fin_seen); /* nothing is sent from the address */
+    connects_in_vain(net);
     device.dhcp_lease_s = 4;
     turns(net, &seen, 70 * SALVO_NS_PER_S);
     assert_int_equal(lease.regained, 1);
@@ -779,6 +810,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_are_released_when_the_device_lets_go_of_them),
         cmocka_unit_test(nothing_leaves_while_the_link_is_down_and_all_of_it_after),
+        cmocka_unit_test(attempts_while_the_link_is_down_keep_no_slot),
         cmocka_unit_test(a_close_in_order_says_fin_and_needs_no_answer_to_it),
         cmocka_unit_test(a_close_with_bytes_unsent_is_a_reset),
         cmocka_unit_test(what_is_to_be_sent_again_was_handed_over),
