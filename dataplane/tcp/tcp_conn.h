@@ -237,7 +237,8 @@ struct salvo_tcp_conn {
                                none */
     int64_t progress_us;    /* when the peer last took something, for the user timeout */
     int64_t heard_us;
-    int64_t sent_us; /* last data sent */
+    int64_t sent_us;      /* last data sent */
+    int64_t keepalive_us; /* last keepalive probe */
     int64_t fin_wait_due_us;
     int64_t pace_due_us;
     int64_t mtu_raise_us; /* when a lowered MTU is tried at full size again; 0: not lowered */

@@ -293,17 +293,19 @@ static int64_t timer_keepalive(struct salvo_tcp *tcp, struct salvo_tcp_conn *con
 
     if (c->keepalive_us == 0 || !tcp_synchronized(conn) || conn->send.una != conn->send.end)
         return INT64_MAX;
-    int64_t due_us =
-        conn->heard_us + c->keepalive_us + conn->keepalive_count * c->keepalive_interval_us;
+    /* Each interval from the probe before: whoever asks may be late by more than all of them. */
+    int64_t due_us = conn->keepalive_count == 0 ? conn->heard_us + c->keepalive_us
+                                                : conn->keepalive_us + c->keepalive_interval_us;
     if (now_us < due_us)
         return due_us;
     if (conn->keepalive_count >= c->keepalive_probes)
         return INT64_MIN;
+    conn->keepalive_us = now_us;
     conn->keepalive_count++;
     conn->keepalive_wanted = true;
     tcp->stats.keepalive_probes++;
     salvo_tcp_ready(tcp, conn);
-    return due_us + c->keepalive_interval_us;
+    return now_us + c->keepalive_interval_us;
 }
 
 /* The slow timers that end a connection. INT64_MIN when one of them is due now, else the earliest.

@@ -592,6 +592,27 @@ static void naps_grow_longer_while_nothing_comes(void **state)
     salvo_net_destroy(net);
 }
 
+/* A process that was stopped, or a machine that slept, asks for timers late. */
+static void after_a_pause_keepalive_waits_for_each_answer(void **state)
+{
+    struct salvo_net *net = start(false);
+    struct seen seen = {0};
+
+    connected(net, &seen);
+    salvo_clock_manual_advance(&device.clock, 95 * SALVO_NS_PER_S); /* 60 s, and all of 3 * 10 s */
+    turns(net, &seen, 9 * SALVO_NS_PER_S);
+    assert_int_equal(seen.down, 0);
+    assert_int_equal(salvo_net_tcp_stats(net)->keepalive_probes, 1);
+    peer_says(&device, WIRE_ACK, NULL, 0);
+    turns(net, &seen, 89 * SALVO_NS_PER_S);
+    assert_int_equal(seen.down, 0);
+    assert_int_equal(salvo_net_tcp_stats(net)->keepalive_probes, 4);
+    turns(net, &seen, 2 * SALVO_NS_PER_S);
+    assert_int_equal(seen.down, 1);
+    assert_int_equal(seen.reason, SALVO_NET_DOWN_TIMEOUT);
+    salvo_net_destroy(net);
+}
+
 static int lease_take(struct salvo_net_tcp_lease *lease, struct salvo_mirror *mirror)
 {
     struct salvo_device *devices[] = {(struct salvo_device *)&device};
@@ -817,6 +838,7 @@ int main(void)
         cmocka_unit_test(what_was_never_sent_was_not_handed_over),
         cmocka_unit_test(a_closed_link_that_nobody_acknowledges_ends),
         cmocka_unit_test(what_came_before_a_reset_is_told_before_it),
+        cmocka_unit_test(after_a_pause_keepalive_waits_for_each_answer),
         cmocka_unit_test(without_a_dhcp_server_the_wait_ends_in_time),
         cmocka_unit_test(a_lease_is_renewed_and_links_end_when_it_is_lost),
         cmocka_unit_test(a_lease_to_renew_lets_sleep_while_the_link_is_down),
