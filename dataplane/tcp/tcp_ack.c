@@ -11,6 +11,7 @@ struct ack_news {
     int64_t rtt_us;     /* of the last record that was sent once; 0: none */
     bool rtt_is_rough;  /* in milliseconds, by the echo of a timestamp */
     bool spurious;      /* the original arrived, not what we sent again */
+    bool duplicate;     /* nothing new at all: no data, no SACK, the same ACK and window */
 };
 
 /* RFC 9293 section 3.10.7.4, "fifth": only a segment newer than the last update moves the window,
@@ -149,9 +150,10 @@ static void ack_round_trip(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
         conn->rtt.backoff = 0;
 }
 
-/* RFC 8985 section 7.4: what the ACK says of the tail loss probe. */
+/* RFC 8985 section 7.4.2: what the ACK says of the tail loss probe. One that ends with the probe
+ * may be the original's, late: when both have arrived, a D-SACK or a duplicate follows. */
 static void ack_probe(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uint64_t ack,
-                      int64_t now_us)
+                      int64_t now_us, const struct ack_news *news)
 {
     struct tcp_rack *k = &conn->rack;
 
@@ -159,13 +161,15 @@ static void ack_probe(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uint64
         return;
     if (!k->probe_is_retransmission || k->dsack_seen) {
         k->probe_end = 0; /* nothing had been lost */
-    } else if (ack > k->probe_end || conn->control.sacked_count == 0) {
+    } else if (ack > k->probe_end) {
         /* The probe repaired a loss all alone: the window answers as to any other. */
         k->probe_end = 0;
         salvo_tcp_cc_recover(tcp, conn, now_us);
         conn->force_one = false;
         conn->control.window = conn->control.threshold;
         salvo_tcp_cc_recovered(conn);
+    } else if (news->duplicate) {
+        k->probe_end = 0; /* both have arrived, and the peer has no D-SACK */
     }
 }
 
@@ -302,9 +306,12 @@ static void ack_take(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
 {
     struct ack_news news = {.acked = ack - conn->send.una};
     bool empty = arrival->size == 0 && !(arrival->flags & TCP_FIN);
+    uint64_t window = conn->send.window;
 
     conn->rack.dsack_seen = false;
     salvo_tcp_window_in(tcp, conn, arrival, seq, ack);
+    news.duplicate =
+        news.acked == 0 && empty && arrival->sack_count == 0 && conn->send.window == window;
     if (news.acked != 0) {
         ack_records(tcp, conn, arrival, ack, now_us, &news);
         ack_advance(tcp, conn, ack, now_us);
@@ -316,7 +323,7 @@ static void ack_take(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
     if (conn->send.window == 0 && news.acked == 0)
         conn->progress_us = now_us; /* RFC 9293 section 3.8.6.1: it answers, so it lives */
     ack_round_trip(tcp, conn, arrival, now_us, &news);
-    ack_probe(tcp, conn, ack, now_us);
+    ack_probe(tcp, conn, ack, now_us, &news);
     int64_t late_us = conn->sack ? salvo_tcp_rack_detect(tcp, conn, now_us) : 0;
     ack_recovery(tcp, conn, ack, now_us, &news);
     ack_timers(tcp, conn, late_us, now_us, &news);
