@@ -3,7 +3,7 @@
  * A connection holds the entry of its next hop: the peer when it is on the link, else the gateway.
  * Entries are made for connections only, never because a stranger spoke. An entry is used unasked
  * while it is fresh; ACKs that move a connection keep it fresh (RFC 4861 section 7.3.1); an old one
- * is asked again but used meanwhile (RFC 1122 section 2.3.2.1). */
+ * is asked again but used meanwhile (RFC 1122 section 2.3.2.1), and such ACKs answer for it. */
 #include "dataplane/tcp/tcp_conn.h"
 
 #include <string.h>

@@ -107,6 +107,7 @@ static void ack_advance(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uint
                         int64_t now_us)
 {
     struct tcp_sender *s = &conn->send;
+    struct tcp_neighbour *neighbour = &tcp->neighbours[conn->neighbour];
 
     s->una = ack;
     if (s->next < ack) { /* after a rewind, originals arrived after all */
@@ -124,8 +125,11 @@ static void ack_advance(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uint
     }
     conn->progress_us = now_us;
     conn->timeouts = 0;
-    tcp->neighbours[conn->neighbour].confirmed_us =
-        now_us; /* RFC 4861 section 7.3.1: forward progress */
+    neighbour->confirmed_us = now_us; /* RFC 4861 section 7.3.1: forward progress */
+    if (SALVO_UNLIKELY(neighbour->state == TCP_NEIGHBOUR_PROBING)) {
+        neighbour->state = TCP_NEIGHBOUR_KNOWN; /* section 7.3.3: as good as an answer */
+        neighbour->due_us = INT64_MAX;
+    }
 }
 
 /* A round trip ends the backoff, an ACK alone does not (RFC 6298 section 5): when round trips have
