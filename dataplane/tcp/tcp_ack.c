@@ -324,8 +324,11 @@ static void ack_take(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
         news.delivered += salvo_tcp_sack_in(tcp, conn, arrival, now_us);
     else if (news.acked == 0 && empty && tcp_in_flight(conn) != 0 && conn->send.window != 0)
         ack_duplicate(tcp, conn, now_us, &news);
-    if (conn->send.window == 0 && news.acked == 0)
-        conn->progress_us = now_us; /* RFC 9293 section 3.8.6.1: it answers, so it lives */
+    /* RFC 9293 section 3.8.6.1: it answers, so it lives. Nobody is left to give up on a closed one,
+     * which RFC 6429 leaves to us: that waits for a shut window until fin_wait is over. */
+    if (conn->send.window == 0 && news.acked == 0 &&
+        (conn->fin_wait_due_us == 0 || now_us < conn->fin_wait_due_us))
+        conn->progress_us = now_us;
     ack_round_trip(tcp, conn, arrival, now_us, &news);
     ack_probe(tcp, conn, ack, now_us, &news);
     int64_t late_us = conn->sack ? salvo_tcp_rack_detect(tcp, conn, now_us) : 0;
