@@ -286,16 +286,6 @@ static bool parse_options(struct salvo_reader r, struct dhcp_answer *answer)
     return true;
 }
 
-/* A host's own address: not of a group, of this host or of "this network" (RFC 1122 section
- * 3.2.1.3), nor, in a network of `host_mask`, the network's or everybody's. */
-static bool address_is_host(const struct salvo_ip_address *address, uint32_t host_mask)
-{
-    uint32_t host = salvo_load_be32(address->bytes) & host_mask;
-
-    return address->version == 4 && salvo_ip_is_unicast(address) && address->bytes[0] != 0 &&
-           address->bytes[0] != 127 && (host_mask <= 1 || (host != 0 && host != host_mask));
-}
-
 /* Whether the answer names an address that we could live with. A gateway that is none is left out:
  * the brokers may be on the link. It may lie outside the network, as clouds have it. */
 static bool answer_usable(struct dhcp_answer *answer)
@@ -304,12 +294,12 @@ static bool answer_usable(struct dhcp_answer *answer)
     uint32_t host = ~answer->mask;
 
     if (answer->lease_s == 0 || !answer->mask_given || answer->mask == 0 || (host & (host + 1)) ||
-        !address_is_host(&lease->address, host) || !address_is_host(&lease->server, 0) ||
+        !salvo_ip4_is_host(&lease->address, host) || !salvo_ip4_is_host(&lease->server, 0) ||
         salvo_ip_equal(&lease->server, &lease->address))
         return false;
     bool near = ((salvo_load_be32(lease->gateway.bytes) ^ salvo_load_be32(lease->address.bytes)) &
                  answer->mask) == 0;
-    if (!address_is_host(&lease->gateway, near ? host : 0) ||
+    if (!salvo_ip4_is_host(&lease->gateway, near ? host : 0) ||
         salvo_ip_equal(&lease->gateway, &lease->address))
         lease->gateway = (struct salvo_ip_address){0};
     lease->prefix_bits = (uint8_t)__builtin_popcount(answer->mask);

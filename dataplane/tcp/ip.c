@@ -63,6 +63,14 @@ bool salvo_ip_is_unicast(const struct salvo_ip_address *a)
     return a->version == 6 && a->bytes[0] != 0xff;
 }
 
+bool salvo_ip4_is_host(const struct salvo_ip_address *a, uint32_t host_mask)
+{
+    uint32_t host = salvo_load_be32(a->bytes) & host_mask;
+
+    return a->version == 4 && salvo_ip_is_unicast(a) && a->bytes[0] != 0 && a->bytes[0] != 127 &&
+           (host_mask <= 1 || (host != 0 && host != host_mask));
+}
+
 struct salvo_ip_address salvo_ip6_link_local(const uint8_t mac[6])
 {
     const uint8_t bytes[16] = {0xfe,       0x80,   0,      0,    0,    0,      0,      0,

@@ -55,6 +55,9 @@ bool salvo_ip_equal(const struct salvo_ip_address *a, const struct salvo_ip_addr
 bool salvo_ip_same_prefix(const struct salvo_ip_address *a, const struct salvo_ip_address *b,
                           unsigned prefix_bits);
 bool salvo_ip_is_unicast(const struct salvo_ip_address *a);
+/* A host's own IPv4 address: not of a group, of this host or of "this network" (RFC 1122 section
+ * 3.2.1.3), nor, in a network of `host_mask`, the network's or everybody's. 0: of any network. */
+bool salvo_ip4_is_host(const struct salvo_ip_address *a, uint32_t host_mask);
 
 /* fe80::/64 with the interface identifier made from the MAC (RFC 4291, appendix A). */
 struct salvo_ip_address salvo_ip6_link_local(const uint8_t mac[6]);
