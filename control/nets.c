@@ -78,6 +78,15 @@ static bool addresses_parse(const char *list, struct salvo_ip_address *ret_4, ui
     return true;
 }
 
+/* As a DHCP server may not grant others either. */
+static bool addresses_are_of_hosts(const struct salvo_tcp_config *tcp)
+{
+    uint32_t host_mask = (uint32_t)(UINT64_C(0xffffffff) >> tcp->prefix4_bits); /* 32 bits: 0 */
+
+    return (tcp->address4.version == 0 || salvo_ip4_is_host(&tcp->address4, host_mask)) &&
+           (tcp->address6.version == 0 || salvo_ip_is_unicast(&tcp->address6));
+}
+
 static bool by_dhcp(const struct salvo_config *config)
 {
     return strcmp(config->dpdk_address, "dhcp") == 0;
@@ -121,6 +130,13 @@ int salvo_nets_tcp_config(const struct salvo_config *config, struct salvo_tcp_co
         snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
                  "dpdk_address is \"%s\": write salvo's own address on that network with its "
                  "prefix, as in 10.0.0.5/24, or 10.0.0.5/24,fd00::5/64; or dhcp",
+                 config->dpdk_address);
+        return salvo_raise(-EINVAL);
+    }
+    if (!addresses_are_of_hosts(&tcp)) {
+        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
+                 "dpdk_address is \"%s\", which no single host has: write salvo's own address, not "
+                 "one of a group or of loopback, nor a network's first or last",
                  config->dpdk_address);
         return salvo_raise(-EINVAL);
     }

@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "control/config.h"
+#include "control/nets.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -279,6 +280,37 @@ static void the_generated_yaml_loads(void **state)
     free(text);
 }
 
+static void an_address_for_dpdk_is_one_of_a_host(void **state)
+{
+    static const struct {
+        const char *value;
+        bool good;
+    } cases[] = {
+        {"10.0.0.5/24", true},         {"10.0.0.0/31", true},  {"10.0.0.255/32", true},
+        {"10.0.1.0/23", true},         {"10.0.0.5/0", true},   {"10.0.0.5/24,fd00::5/64", true},
+        {"0.0.0.0/24", false},         {"0.1.2.3/8", false},   {"127.0.0.1/8", false},
+        {"224.0.0.1/8", false},        {"10.0.0.0/24", false}, {"10.0.0.255/24", false},
+        {"255.255.255.255/32", false}, {"ff02::1/64", false},  {"::/64", false},
+    };
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(cases); i++) {
+        struct salvo_tcp_config tcp;
+
+        salvo_config_init(&config);
+        assert_int_equal(set("net", "dpdk"), 0);
+        assert_int_equal(set("dpdk_device", "net_tap0"), 0);
+        assert_int_equal(set("dpdk_address", cases[i].value), 0);
+        int r = salvo_nets_tcp_config(&config, &tcp, error);
+        if ((r == 0) != cases[i].good)
+            fail_msg("%s: %d, %s", cases[i].value, r, error);
+        if (cases[i].good)
+            continue;
+        assert_int_equal(r, -EINVAL);
+        assert_non_null(strstr(error, "dpdk_address"));
+        assert_non_null(strstr(error, "write salvo's own address"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +322,7 @@ int main(void)
         cmocka_unit_test(later_sources_win_and_are_remembered),
         cmocka_unit_test(printed_values_are_read_back),
         cmocka_unit_test(the_generated_yaml_loads),
+        cmocka_unit_test(an_address_for_dpdk_is_one_of_a_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
