@@ -1,9 +1,9 @@
 /* Opening connections: numbers nobody can guess (RFC 6528, RFC 6056), and TIME-WAIT.
  *
- * TIME-WAIT keeps neither a connection's slot nor its port: a closed connection leaves a small
- * record, the oldest of which goes first, and a port whose record is a second old may be used again
- * when timestamps tell the old connection's segments from the new one's (RFC 6191, seen from the
- * opening side). */
+ * TIME-WAIT keeps no connection's slot: a closed connection leaves a small record, the oldest of
+ * which goes first. It keeps the port, for that peer, but a port whose record is a second old may
+ * be used again when timestamps tell the old connection's segments from the new one's (RFC 6191,
+ * seen from the opening side). */
 #include "dataplane/tcp/tcp_conn.h"
 
 #include <string.h>
