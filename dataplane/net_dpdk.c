@@ -317,6 +317,17 @@ static uint32_t port_mtu(const struct salvo_dpdk_port *port)
     return strstr(port->conf.device, "framesz=") != NULL ? RTE_ETHER_MTU : 0;
 }
 
+/* Both or none. A segment whose IPv4 header nobody has checked is summed here all the same, so
+ * TCP's sum alone is not worth the asking. And it costs: net_virtio, which has no other, is then
+ * given segments of peers on its own host without a sum (RTE_MBUF_F_RX_L4_CKSUM_NONE). Not asked,
+ * it has the host fill them in. */
+uint64_t dpdk_sums_received(uint64_t capabilities)
+{
+    uint64_t sums = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
+
+    return (capabilities & sums) == sums ? sums : 0;
+}
+
 static int port_configure(struct salvo_dpdk_port *port, char *ret_error, size_t error_size)
 {
     struct rte_eth_conf conf = {0};
@@ -337,8 +348,7 @@ static int port_configure(struct salvo_dpdk_port *port, char *ret_error, size_t 
     /* net_virtio leaves the IPv4 header's sum to us, who have it anyway. */
     if (port->info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
         conf.txmode.offloads = sums & port->info.tx_offload_capa;
-    conf.rxmode.offloads =
-        (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM) & port->info.rx_offload_capa;
+    conf.rxmode.offloads = dpdk_sums_received(port->info.rx_offload_capa);
     if (device_needs_huge_pages(port->conf.device) && port->conf.mtu > XDP_MTU_MAX) {
         snprintf(ret_error, error_size,
                  "dpdk_mtu is %u, and net_af_xdp takes %u at most: a frame and what belongs to it "

@@ -80,6 +80,9 @@ struct salvo_dpdk_port {
 void dpdk_queue_init(struct dpdk_queue *queue, struct salvo_dpdk_port *port,
                      const struct salvo_device_caps *caps);
 
+/* The sums of received frames that a device of such capabilities is asked to check. */
+uint64_t dpdk_sums_received(uint64_t capabilities);
+
 /* Before the port is configured, after it was started, and before it is stopped. */
 void dpdk_steer_configure(const struct salvo_dpdk_port *port, struct rte_eth_conf *conf);
 void dpdk_steer_learn(struct salvo_dpdk_port *port);
