@@ -351,15 +351,14 @@ static int send_whole(struct send_run *run)
 /* Waits for the results that are missing; at the drain's deadline they come all at once. */
 static void send_drain(struct send_run *run)
 {
-    int64_t left_ms = run->config.drain_ms + run->config.timeout_ms;
+    salvo *sender = run->sender.sender;
+    int64_t ns = (run->config.drain_ms + run->config.timeout_ms) * SALVO_NS_PER_MS;
+    int64_t until_ns = salvo_now_ns(sender) + ns;
 
-    while (salvo_out(run->submitter) > 0 && left_ms > 0) {
-        if (send_poll(run) > 0)
-            continue;
-        cmd_sender_wait(&run->sender, run->submitter, -1, 10);
-        left_ms -= 10;
-    }
-    salvo_drain(run->sender.sender, 0);
+    while (salvo_out(run->submitter) > 0 && salvo_now_ns(sender) < until_ns)
+        if (send_poll(run) == 0)
+            cmd_sender_wait(&run->sender, run->submitter, -1, 10);
+    salvo_drain(sender, 0);
     while (send_poll(run) > 0)
         ;
 }

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from mocks import Mock
 from program import environment, report_of, run
 from rocketmq.cluster import wait_until
 
@@ -243,6 +244,18 @@ def test_send_fails_when_the_cluster_does_not_answer(salvo_bin):
     )
     assert done.returncode == 1 and "2 read, 0 acknowledged, 2 failed" in done.stderr
     assert "line 1:" in done.stderr
+
+
+@pytest.mark.parametrize("threads", ["caller", "dedicated"])
+def test_send_waits_as_long_as_its_options_say(salvo_bin, tmp_path, threads):
+    script = tmp_path / "script"
+    script.write_text("* send delay 3s forever\n")
+    env = {"SALVO_TIMEOUT_MS": "20s", "SALVO_DRAIN_MS": "5s", "SALVO_TRY_TIMEOUT_MS": "20s"}
+    with Mock(salvo_bin, "--script", script) as slow:
+        done = run(salvo_bin, "send", "--topic", "T", "--nameserver", slow.address,
+                   "-D", f"threads={threads}", input="a\nb\n", env=env)
+    assert done.returncode == 0, done.stderr
+    assert "2 read, 2 acknowledged, 0 failed" in done.stderr
 
 
 def test_stat_shows_a_running_salvo(salvo_bin, start_load, tmp_path):
