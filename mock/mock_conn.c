@@ -241,6 +241,7 @@ static bool conn_keep(struct salvo_mock *mock, struct mock_conn *conn, const uin
     }
     memcpy(conn->in + conn->in_size, bytes, size);
     conn->in_size += size;
+    conn->in_ordinary = !mock_fast_on(mock, conn);
     return true;
 }
 
@@ -299,8 +300,10 @@ static size_t conn_finish_kept(struct salvo_mock *mock, struct mock_conn *conn,
             return used;
         }
         salvo_assert(taken == 0 || taken == conn->in_size);
-        if (taken != 0)
+        if (taken != 0) {
             conn->in_size = 0;
+            conn->in_ordinary = false;
+        }
     }
     if (conn->in_size == 0 && conn->in_max > IN_KEEP_MAX) {
         free(conn->in);

@@ -94,6 +94,7 @@ struct mock_conn {
     uint8_t *in; /* front of a frame that is not whole */
     size_t in_size;
     size_t in_max;
+    bool in_ordinary; /* kept the ordinary way, and so it ends, whatever the faults do meanwhile */
     struct mock_held *held_first, *held_last;
     uint32_t held_count;
     bool held_lost; /* bytes were thrown away: closed when the silence ends */
@@ -331,7 +332,8 @@ static inline bool mock_fast_on(const struct salvo_mock *mock, const struct mock
 {
     const struct mock_host *host = &mock->hosts[conn->host];
 
-    return mock->conf.answer_only && !host->nameserver && (host->faults == 0 || conn->fast.in_body);
+    return mock->conf.answer_only && !host->nameserver && !conn->in_ordinary &&
+           (host->faults == 0 || conn->fast.in_body);
 }
 
 /* mock_topic.c */

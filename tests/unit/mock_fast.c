@@ -141,6 +141,43 @@ static void other_requests_take_the_ordinary_way(void **state)
     rig_close(&rig);
 }
 
+/* Half a frame is kept by the ordinary way, and meanwhile the step goes that kept the host in it.
+ */
+static void a_frame_ends_the_way_it_began(void **state)
+{
+    struct salvo_send_fields fields = rig_fields("T", "");
+    struct salvo_mock_fault fault = {.kind = SALVO_MOCK_FAULT_CODE,
+                                     .host = SALVO_MOCK_ALL,
+                                     .request = SALVO_MOCK_REQUEST_SENDS,
+                                     .count = 1,
+                                     .code = 2,
+                                     .remark = "busy"};
+    uint8_t body[5000] = {0}, frame[6000];
+    struct rig_answer answer;
+    struct rig rig;
+    unsigned half, whole;
+    size_t size;
+
+    size = send_frame(frame, sizeof(frame), SALVO_HEADER_BINARY, &fields, 5, body, sizeof(body),
+                      false);
+    open_fast(&rig, state, false);
+    half = rig_connect(&rig, 1);
+    whole = rig_connect(&rig, 1);
+    for (size_t cut = 1; cut < size; cut += 97) {
+        assert_int_equal(salvo_mock_fault_add(rig.mock, &fault), 0);
+        rig_send(&rig, half, frame, cut);
+        rig_quiet(&rig, 10 * SALVO_NS_PER_MS);
+        assert_int_equal(rig_send_code(&rig, whole, &fields, "b", 1), 2);
+        rig_send(&rig, half, frame + cut, size - cut);
+        rig_answer_take(&rig, half, &answer);
+        assert_int_equal(answer.header.code, 0);
+        assert_int_equal(answer.header.opaque, 5);
+        rig_answer_free(&answer);
+        assert_int_equal(rig_send_code(&rig, half, &fields, "b", 1), 0);
+    }
+    rig_close(&rig);
+}
+
 /* A batch body full of nonsense must be counted as something and end. */
 static void lying_items_end_all_the_same(void **state)
 {
@@ -170,6 +207,7 @@ int main(void)
         RIG_BOTH(answers_are_whole_in_both_forms),
         RIG_BOTH(batches_get_an_id_for_each_item_however_they_are_cut),
         RIG_BOTH(other_requests_take_the_ordinary_way),
+        RIG_BOTH(a_frame_ends_the_way_it_began),
         RIG_SIM(lying_items_end_all_the_same),
     };
 
