@@ -38,6 +38,8 @@ static uint64_t hist_rank(uint64_t count, double fraction)
     return SALVO_CLAMP(rank, 1, count);
 }
 
+/* The buckets of a stat file need not add up to count: its writer may stand between the two, or the
+ * file is damaged. */
 uint64_t salvo_hist_quantile(const struct salvo_hist *hist, double fraction)
 {
     uint64_t rank, seen = 0;
@@ -52,7 +54,7 @@ uint64_t salvo_hist_quantile(const struct salvo_hist *hist, double fraction)
         if (seen >= rank)
             return SALVO_MIN(salvo_hist_bucket_high(i), hist->max);
     }
-    salvo_unreachable(); /* the buckets add up to count */
+    return hist->max;
 }
 
 double salvo_hist_mean(const struct salvo_hist *hist)

@@ -54,7 +54,8 @@ static inline void salvo_hist_record(struct salvo_hist *hist, uint64_t value)
 }
 
 /* The value at or below which `fraction` (0 to 1) of the counts lie: the upper end of its bucket,
- * but never above max; 0 when empty. Fraction 1 is the exact maximum. */
+ * but never above max; 0 when empty. Fraction 1 is the exact maximum; so is what lies behind the
+ * buckets' sum. */
 uint64_t salvo_hist_quantile(const struct salvo_hist *hist, double fraction);
 double salvo_hist_mean(const struct salvo_hist *hist);
 
