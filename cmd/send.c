@@ -328,6 +328,15 @@ static int send_lines(struct send_run *run)
     return r;
 }
 
+/* Ctrl-C came before the end of the file: half of one is not sent. */
+static void send_whole_stopped(struct send_run *run, size_t size)
+{
+    run->read++;
+    run->not_sent++;
+    snprintf(run->stopped, sizeof(run->stopped),
+             "stopped before the file's end; the %zu bytes read were not sent", size);
+}
+
 /* The whole input as one message: as a line that no line feed ends. */
 static int send_whole(struct send_run *run)
 {
@@ -340,9 +349,11 @@ static int send_whole(struct send_run *run)
         r = send_read(run, &lines);
     if (r == 0 && lines.end > lines.size_max)
         send_line_long(run, 1);
+    else if (r == 0 && !lines.ended)
+        send_whole_stopped(run, lines.end);
     else if (r == 0 && lines.end == 0)
         run->empty++;
-    else if (r == 0 && lines.ended)
+    else if (r == 0)
         r = send_one(run, lines.buffer, lines.end, 1);
     lines_deinit(&lines);
     return r;

@@ -1,11 +1,14 @@
 """The program from outside: help, mistakes, and its smaller commands; against mock clusters."""
 
+import fcntl
 import json
 import os
 import re
 import resource
 import signal
+import struct
 import subprocess
+import termios
 
 import pytest
 
@@ -181,6 +184,33 @@ def test_send_says_what_a_signal_left(salvo_bin, mock, rest, said):
     assert process.returncode == 0, err
     *_, stopped, counted = err.splitlines()
     assert said in stopped and "1 read, 1 acknowledged, 0 failed" in counted
+
+
+def unread(pipe):
+    return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]
+
+
+@pytest.mark.parametrize("begun", ["", "half a file\n"])
+def test_send_a_whole_file_says_that_a_signal_came_before_its_end(salvo_bin, mock, begun):
+    args = ["send", "--topic", "Stopped", "--nameserver", mock.address, "--whole"]
+    process = subprocess.Popen(
+        [str(salvo_bin), *args],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    process.stdin.write("x" + begun)
+    process.stdin.flush()
+    wait_until(lambda: unread(process.stdin) == 0, "the beginning read")
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    err = process.stderr.read()
+    process.stdin.close()
+    assert process.returncode == 1, err
+    *_, stopped, counted = err.splitlines()
+    assert f"stopped before the file's end; the {1 + len(begun)} bytes read" in stopped
+    assert "1 read, 0 acknowledged, 1 failed" in counted
 
 
 def test_send_a_file_with_key_tag_and_properties(salvo_bin, tmp_path, mock):
