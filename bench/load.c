@@ -40,6 +40,17 @@ static int64_t load_due_ns(const struct salvo_load *load, uint64_t number)
     return load->start_ns + (int64_t)((double)number * load->interval_ns);
 }
 
+/* Open loop: messages that are due before the end of the warm-up. The division rounds: what
+ * load_due_ns says is what counts. */
+static uint64_t load_warm_count(const struct salvo_load *load)
+{
+    uint64_t count = (uint64_t)((double)load->conf->warmup_ns / load->interval_ns);
+
+    while (load_due_ns(load, count) < load->start_ns + load->conf->warmup_ns)
+        count++;
+    return count;
+}
+
 /* How many messages are due by now, the plan's end considered. */
 static uint64_t load_due_count(const struct salvo_load *load, int64_t now_ns)
 {
@@ -164,6 +175,19 @@ static int load_submit_one(struct salvo_load *load, int64_t now_ns)
     return 0;
 }
 
+/* Closed loop: the window is full; or the warm-up ended within this burst, and what is measured is
+ * counted from load_measure_begin on. */
+static bool load_burst_over(const struct salvo_load *load, int64_t now_ns)
+{
+    const struct salvo_load_conf *conf = load->conf;
+
+    if (conf->rate > 0)
+        return false;
+    if (!load->measuring && now_ns >= load->start_ns + conf->warmup_ns)
+        return true;
+    return conf->window != 0 && load->out >= conf->window;
+}
+
 /* Up to a burst of what is due by now, which a turn of the lane may have made more than it was
  * before. Returns how many messages went out. */
 static int load_submit(struct salvo_load *load)
@@ -180,10 +204,10 @@ static int load_submit(struct salvo_load *load)
             load->backlogged = false;
     }
     for (n = 0; n < burst && load->next < limit; n++) {
-        if (conf->rate <= 0 && conf->window != 0 && load->out >= conf->window)
-            break;
         if (n != 0 && n % LOAD_CLOCK_SHARED == 0)
             now_ns = salvo_now_ns(conf->sender);
+        if (load_burst_over(load, now_ns))
+            break;
         if (load_submit_one(load, now_ns)) {
             load_note_room(load, now_ns, load->result->trouble != NULL);
             break;
@@ -361,7 +385,7 @@ static void load_plan(struct salvo_load *load)
     if (conf->rate > 0) {
         load->interval_ns = (double)SALVO_NS_PER_S / conf->rate;
         if (conf->count != 0)
-            load->target = conf->count + (uint64_t)((double)conf->warmup_ns / load->interval_ns);
+            load->target = conf->count + load_warm_count(load);
         if (conf->duration_ns != 0) {
             uint64_t count = (uint64_t)((double)span_ns / load->interval_ns + 0.5);
 

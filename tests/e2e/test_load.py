@@ -70,6 +70,20 @@ def test_open_loop_by_count(salvo_bin, tmp_path):
     assert 0.49 < report["seconds"] < time.monotonic() - began
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--rate", "3", "--count", "2", "--warmup", "500ms"],  # two are due in the warm-up
+        ["--rate", "1", "--count", "1", "--warmup", "100ms"],
+        ["--net", "null", "--count", "5000", "--warmup", "100ms", "-D", "threads=caller"],
+        ["--count", "100", "--warmup", "300ms"],
+    ],
+)
+def test_a_count_is_measured_whole_behind_the_warmup(salvo_bin, tmp_path, args):
+    report = report_of(salvo_bin, tmp_path, *args)
+    assert report["measured_messages"] == int(args[args.index("--count") + 1])
+
+
 def test_caller_mode_turns_the_sender_itself(salvo_bin, tmp_path):
     report = report_of(salvo_bin, tmp_path, "-D", "threads=caller", "--count", "20k")
     assert report["acked"] == 20000 and report["settings"]["options"]["threads"] == "caller"
