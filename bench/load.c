@@ -61,9 +61,12 @@ static uint64_t load_due_count(const struct salvo_load *load, int64_t now_ns)
 
 static void load_note_room(struct salvo_load *load, int64_t now_ns, bool room)
 {
+    int64_t warm_ns = load->start_ns + load->conf->warmup_ns;
+
     if (room && load->full_since_ns != 0) {
-        if (load->measuring)
-            load->result->ring_full_ns += now_ns - load->full_since_ns;
+        int64_t full_ns = now_ns - SALVO_MAX(load->full_since_ns, warm_ns);
+
+        load->result->ring_full_ns += SALVO_MAX(full_ns, INT64_C(0));
         load->full_since_ns = 0;
     } else if (!room) {
         load->backlogged = true;
@@ -209,6 +212,7 @@ static int load_submit(struct salvo_load *load)
         if (load_burst_over(load, now_ns))
             break;
         if (load_submit_one(load, now_ns)) {
+            now_ns = salvo_now_ns(conf->sender); /* it may be the burst's start */
             load_note_room(load, now_ns, load->result->trouble != NULL);
             break;
         }
@@ -223,7 +227,9 @@ static bool load_submitting_over(struct salvo_load *load, int64_t now_ns)
 
     if (conf->stop != NULL && *conf->stop != 0) {
         load->result->interrupted = true;
-        if (conf->rate > 0)
+        /* What the sender had no room for was planned; what became due since the last burst is not
+         * any more. */
+        if (conf->rate > 0 && load->backlogged)
             load->target = load_due_count(load, now_ns);
         else
             load->target = load->next;
@@ -307,6 +313,7 @@ static void load_submit_all(struct salvo_load *load)
         }
     }
     load_note_room(load, now_ns, true);
+    load->result->submitting_ns = SALVO_MAX(now_ns - warm_ns, INT64_C(0));
 }
 
 /* Waits for the results of what is out. */
@@ -340,13 +347,13 @@ static void load_finish(struct salvo_load *load)
 {
     struct salvo_load_result *result = load->result;
     int64_t from_ns = load->start_ns + load->conf->warmup_ns;
-    int64_t submitting_ns = SALVO_MAX(load->last_commit_ns - from_ns, INT64_C(0));
+    int64_t committing_ns = SALVO_MAX(load->last_commit_ns - from_ns, INT64_C(0));
 
     result->open_loop = load->conf->rate > 0;
     /* n messages at a rate stand for n intervals: the last one's too. */
     if (result->open_loop)
-        submitting_ns = SALVO_MAX(
-            submitting_ns, (int64_t)((double)result->measured.committed * 1e9 / load->conf->rate));
+        committing_ns = SALVO_MAX(
+            committing_ns, (int64_t)((double)result->measured.committed * 1e9 / load->conf->rate));
     salvo_load_counts_add(&result->all, &load->warm);
     salvo_load_counts_add(&result->all, &result->measured);
     result->all.committed = load->next;
@@ -355,9 +362,8 @@ static void load_finish(struct salvo_load *load)
         result->all.planned = SALVO_MAX(load->target, load->next);
     result->all.unsent += result->all.planned - load->next;
     result->warmup_ns = load->conf->warmup_ns;
-    result->submitting_ns = submitting_ns;
     result->measured_ns = SALVO_MAX(
-        submitting_ns,
+        committing_ns,
         (result->measured.acked != 0 ? load->last_ack_ns : load->last_result_ns) - from_ns);
     result->stolen_seconds = salvo_cpu_stolen_seconds() - load->stolen_before;
     if (load->measuring)

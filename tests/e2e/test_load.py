@@ -146,6 +146,42 @@ def test_ctrl_c_drains_and_reports(start_load, tmp_path):
     assert len(re.findall(r"^ +\d+ s .*p50 .*p99 .*p99\.9 .*max .*in flight", err, re.M)) >= 1
 
 
+def test_ctrl_c_in_an_open_loop_plans_nothing_more(start_load, tmp_path):
+    path = tmp_path / "report.json"
+    load = start_load("--rate", "20k", "--duration", "1h", "--warmup", "0s", "--json", path)
+    load.until_second(1)
+    load.stop()
+    report = json.loads(path.read_text())
+    assert report["interrupted"]
+    if report["client"]["ring_full_seconds"] == 0:
+        assert "never_submitted" not in report["errors"]
+
+
+def test_time_without_room_is_counted_behind_the_warmup(salvo_bin, tmp_path):
+    """Three messages may be out, and the first three have their answers half a second behind it."""
+    script = tmp_path / "script"
+    script.write_text("* send delay 2500ms next 3\n")
+    with Mock(salvo_bin, "--script", script) as slow:
+        report = report_of(
+            salvo_bin, tmp_path, "--nameserver", slow.address,
+            "--rate", "10", "--duration", "1s", "--warmup", "2s", "-D", "messages_out_max=3",
+        )
+    assert report["client"]["held_back_messages"] > 0
+    assert 0 < report["client"]["ring_full_seconds"] <= report["seconds"]
+
+
+def test_a_generator_that_waits_for_answers_is_not_busy(salvo_bin, tmp_path):
+    script = tmp_path / "script"
+    script.write_text("* send delay 2500ms forever\n")
+    with Mock(salvo_bin, "--script", script) as slow:
+        report = report_of(
+            salvo_bin, tmp_path, "--nameserver", slow.address,
+            "--closed", "100", "--duration", "2s",
+        )
+    assert report["client"]["generator_busy_share"] < 0.9
+    assert not report["client"]["was_limit"]
+
+
 def test_a_capture_of_kernel_tcp_names_tcpdump_and_nothing_ends(start_load, tmp_path):
     capture = ("-D", f"dpdk_capture={tmp_path}/a", "-D", "dpdk_capture_at_start=false")
     load = start_load("--rate", "1k", "--duration", "1h", *capture)
