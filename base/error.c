@@ -2,6 +2,7 @@
 #include "base/error.h"
 
 #include "base/assert.h"
+#include "base/bytes.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -49,6 +50,17 @@ static struct salvo_error_entry *error_find(struct salvo_error_log *log, uint32_
     return NULL;
 }
 
+/* A text that did not fit ends behind a whole character of UTF-8: readers refuse a part of one. */
+static void error_text_end(char *text, size_t size)
+{
+    size_t at = size - 1;
+
+    while (at > 0 && size - at < 4 && ((uint8_t)text[at] & 0xc0) == 0x80)
+        at--;
+    if (salvo_utf8_sequence((const uint8_t *)text + at, size - at) == 0)
+        text[at] = '\0';
+}
+
 bool salvo_error_log_note(struct salvo_error_log *log, const char *place, int32_t code,
                           int64_t now_ms, const char *format, ...)
 {
@@ -76,7 +88,8 @@ bool salvo_error_log_note(struct salvo_error_log *log, const char *place, int32_
     atomic_store_explicit(&entry->count, 1, memory_order_relaxed);
     atomic_store_explicit(&entry->last_ms, now_ms, memory_order_relaxed);
     va_start(args, format);
-    vsnprintf(entry->text, sizeof(entry->text), format, args);
+    if (vsnprintf(entry->text, sizeof(entry->text), format, args) >= (int)sizeof(entry->text))
+        error_text_end(entry->text, sizeof(entry->text) - 1);
     va_end(args);
 
     /* Publishes the entry: pairs with the acquire of used in salvo_error_log_read. */

@@ -161,6 +161,14 @@ static json_t *stat_json_hists(const struct stat_run *run)
     return hists;
 }
 
+/* Text that is not UTF-8 (a peer's) is no reason to leave an entry out. */
+static json_t *stat_json_text(const char *text)
+{
+    json_t *value = json_string(text);
+
+    return value != NULL ? value : json_string("(not UTF-8)");
+}
+
 static json_t *stat_json_errors(const struct stat_run *run)
 {
     json_t *errors = json_array();
@@ -170,12 +178,12 @@ static json_t *stat_json_errors(const struct stat_run *run)
 
         json_array_append_new(
             errors,
-            json_pack("{s:s, s:i, s:I, s:I, s:I, s:s}", "place", error->place, "code", error->code,
+            json_pack("{s:s, s:i, s:I, s:I, s:I, s:o}", "place", error->place, "code", error->code,
                       "count",
                       (json_int_t)atomic_load_explicit(&error->count, memory_order_relaxed),
                       "first_ms", (json_int_t)error->first_ms, "last_ms",
                       (json_int_t)atomic_load_explicit(&error->last_ms, memory_order_relaxed),
-                      "text", error->text));
+                      "text", stat_json_text(error->text)));
     }
     return errors;
 }
@@ -204,7 +212,8 @@ static void stat_json(const struct stat_run *run, bool alive)
     json_decref(root);
 }
 
-static void stat_show(struct stat_run *run)
+/* The exit code. */
+static int stat_show(struct stat_run *run)
 {
     bool alive = salvo_statfile_view_alive(&run->view);
     bool terminal = isatty(STDOUT_FILENO) == 1;
@@ -215,9 +224,12 @@ static void stat_show(struct stat_run *run)
         else
             stat_text(run, alive);
         if (fflush(stdout) || !run->values.watch || !alive || cmd_stop != 0)
-            return;
+            return CMD_EXIT_GOOD;
         run->again = true;
         poll(NULL, 0, 1000);
+        if (!salvo_statfile_view_whole(&run->view))
+            return cmd_fail("stat", CMD_EXIT_FAILED, "%s was cut off while it was watched",
+                            run->values.file);
         alive = salvo_statfile_view_alive(&run->view);
         if (terminal && !run->values.json)
             printf("\033[H\033[J");
@@ -236,9 +248,8 @@ int cmd_stat(int argc, char **argv)
     if (salvo_statfile_view_open(&run.view, run.values.file, error))
         return cmd_fail("stat", CMD_EXIT_FAILED, "%s", error);
     run.before = calloc(stat_counters(&run) + 1, sizeof(*run.before));
-    code = CMD_EXIT_GOOD;
     if (run.before != NULL)
-        stat_show(&run);
+        code = stat_show(&run);
     else
         code = cmd_fail("stat", CMD_EXIT_FAILED, "out of memory");
     free(run.before);

@@ -124,7 +124,7 @@ static const char *place_taken(const char *path)
     if (st.st_size != 0 && (read(fd, &magic, sizeof(magic)) != (ssize_t)sizeof(magic) ||
                             magic != SALVO_STATFILE_MAGIC))
         why = "is there and no stat file";
-    else if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    else if (flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) /* readers hold this, too */
         why = "belongs to a salvo that runs";
     close(fd);
     return why;

@@ -112,6 +112,7 @@ void salvo_statfile_copy_errors(struct salvo_statfile *file, const struct salvo_
 struct salvo_statfile_view {
     const struct salvo_statfile_header *header;
     size_t size;
+    int fd; /* asked whether the writer holds its lock */
 };
 
 /* 0, or a negative errno with a sentence: cannot be opened, too short, not a stat file, of another
@@ -120,8 +121,12 @@ int salvo_statfile_view_open(struct salvo_statfile_view *view, const char *path,
                              char ret_error[SALVO_STATFILE_ERROR_MAX]);
 void salvo_statfile_view_close(struct salvo_statfile_view *view);
 
-/* True while the process that wrote it lives (as far as can be told). */
+/* True while the process that wrote it lives: its lock on the file ends with it, however it ends. A
+ * pid would not do: it may be a zombie's, or another's in this namespace. */
 bool salvo_statfile_view_alive(const struct salvo_statfile_view *view);
+
+/* False when the file has become shorter: reading what is gone of it ends the process. */
+bool salvo_statfile_view_whole(const struct salvo_statfile_view *view);
 
 /* index below lane_counters_count or control_counters_count of the header; texts are terminated. */
 const struct salvo_statfile_name *

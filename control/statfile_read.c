@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -108,7 +109,7 @@ int salvo_statfile_view_open(struct salvo_statfile_view *view, const char *path,
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     int r;
 
-    *view = (struct salvo_statfile_view){0};
+    *view = (struct salvo_statfile_view){.fd = fd};
     if (fd < 0) {
         r = -errno;
         snprintf(ret_error, SALVO_STATFILE_ERROR_MAX,
@@ -117,7 +118,6 @@ int salvo_statfile_view_open(struct salvo_statfile_view *view, const char *path,
         return salvo_raise(r);
     }
     r = view_map(view, fd, &why);
-    close(fd);
     if (r) {
         snprintf(ret_error, SALVO_STATFILE_ERROR_MAX, "%.300s %s", path,
                  why != NULL ? why : strerror(-r));
@@ -130,14 +130,30 @@ void salvo_statfile_view_close(struct salvo_statfile_view *view)
 {
     if (view->header != NULL)
         munmap((void *)(uintptr_t)view->header, view->size);
-    *view = (struct salvo_statfile_view){0};
+    if (view->fd >= 0)
+        close(view->fd);
+    *view = (struct salvo_statfile_view){.fd = -1};
 }
 
 bool salvo_statfile_view_alive(const struct salvo_statfile_view *view)
 {
     pid_t pid = (pid_t)view->header->pid;
 
+    if (flock(view->fd, LOCK_SH | LOCK_NB) == 0) {
+        flock(view->fd, LOCK_UN);
+        return false;
+    }
+    if (errno == EWOULDBLOCK)
+        return true;
+    /* There are no locks there. */
     return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
+}
+
+bool salvo_statfile_view_whole(const struct salvo_statfile_view *view)
+{
+    struct stat st;
+
+    return fstat(view->fd, &st) == 0 && (uint64_t)st.st_size >= view->size;
 }
 
 const struct salvo_statfile_name *

@@ -303,6 +303,42 @@ def test_stat_shows_a_running_salvo(salvo_bin, start_load, tmp_path):
     assert re.search(r"^  lane 0: sent to answered +\d+ times; us p50 ", text, re.M), text
 
 
+@pytest.fixture
+def stat_copy(salvo_bin, start_load, tmp_path):
+    """A stat file with one error in it, which nobody writes."""
+    path, script = tmp_path / "stat", tmp_path / "script"
+    script.write_text("* heartbeat code 1 forever\n")
+    with Mock(salvo_bin, "--script", script) as refusing:
+        load = start_load("--nameserver", refusing.address, "--rate", "10", "--duration", "1h",
+                          "-D", f"stat_file={path}")
+        load.until_second(1)
+        wait_until(lambda: b"answered a heartbeat" in path.read_bytes(), "the error counted")
+        content = path.read_bytes()
+        load.stop()
+    path.write_bytes(content)
+    return path
+
+
+def test_stat_shows_an_error_whose_text_is_not_utf_8(salvo_bin, stat_copy):
+    content = stat_copy.read_bytes()
+    stat_copy.write_bytes(content.replace(b"answered a heartbeat", b"\xff" * 20))
+    shown = json.loads(run(salvo_bin, "stat", "--json", stat_copy).stdout)
+    assert not shown["alive"]
+    error, = shown["errors"]
+    assert error["place"] == "control: heartbeat" and error["text"] == "(not UTF-8)"
+
+
+def test_stat_ends_when_the_file_it_watches_is_cut_off(salvo_bin, stat_copy):
+    with stat_copy.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        watch = subprocess.Popen([str(salvo_bin), "stat", "--watch", "--json", str(stat_copy)],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert json.loads(watch.stdout.readline())["alive"]
+        file.truncate(100)
+        _, err = watch.communicate(timeout=60)
+    assert watch.returncode == 1 and "was cut off" in err
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"x" * 100, b"\0" * 10000], ids=["empty", "text", "zeros"]
 )

@@ -1,6 +1,7 @@
 /* base/error: a million equal failures are one line; a full log says so and keeps what it has. */
 #include "tests/unit/unit.h"
 
+#include "base/bytes.h"
 #include "base/error.h"
 
 #include <errno.h>
@@ -28,6 +29,31 @@ static void equal_errors_are_one_entry(void **state)
     assert_int_equal(entry.first_ms, 100);
     assert_int_equal(entry.last_ms, 1099);
     assert_string_equal(entry.text, "to a:1"); /* of the first */
+}
+
+static void a_text_is_cut_behind_a_whole_character(void **state)
+{
+    static const char *const characters[] = {"x", "\u00e9", "\u20ac", "\U0001f600"};
+    int32_t code = 0;
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(characters); i++) {
+        for (int before = 0; before < 4; before++, code++) {
+            const char *character = characters[i];
+            char text[SALVO_ERROR_TEXT_MAX * 2] = "";
+            struct salvo_error_entry entries[16];
+            size_t size;
+
+            memset(text, '.', (size_t)before);
+            for (size = (size_t)before; size < SALVO_ERROR_TEXT_MAX; size += strlen(character))
+                memcpy(text + size, character, strlen(character));
+            assert_true(salvo_error_log_note(&error_log, "remark", code, 1, "%s", text));
+            salvo_error_log_read(&error_log, entries, 16);
+            size = strlen(entries[code].text);
+            assert_true(salvo_utf8_valid(entries[code].text, size));
+            assert_true(size + strlen(character) >= SALVO_ERROR_TEXT_MAX); /* and no sooner */
+            assert_memory_equal(entries[code].text, text, size);
+        }
+    }
 }
 
 static void place_and_code_tell_errors_apart(void **state)
@@ -83,6 +109,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(equal_errors_are_one_entry, start_empty),
+        cmocka_unit_test_setup(a_text_is_cut_behind_a_whole_character, start_empty),
         cmocka_unit_test_setup(place_and_code_tell_errors_apart, start_empty),
         cmocka_unit_test_setup(a_full_log_counts_what_it_drops, start_empty),
         cmocka_unit_test_setup(a_long_text_is_cut_off, start_empty),

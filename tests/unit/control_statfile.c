@@ -150,6 +150,26 @@ static void what_nobody_writes_any_more_is_replaced(void **state)
     assert_int_equal(access(path, F_OK), -1);
 }
 
+static void a_writer_that_waits_to_be_reaped_has_gone(void **state)
+{
+    struct salvo_statfile file;
+    struct salvo_statfile_view view;
+    siginfo_t info;
+    pid_t child = fork();
+
+    if (child == 0)
+        _exit(open_file(&file, path) == 0 ? 0 : 1);
+    assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+    assert_int_equal(info.si_status, 0);
+    assert_int_equal(salvo_statfile_view_open(&view, path, error), 0);
+    assert_int_equal(view.header->pid, child);
+    assert_false(salvo_statfile_view_alive(&view));
+    assert_int_equal(open_file(&file, path), 0); /* nor does a look keep others out */
+    salvo_statfile_close(&file);
+    salvo_statfile_view_close(&view);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
 static void a_newer_file_of_that_name_is_not_removed(void **state)
 {
     struct salvo_statfile old, new;
@@ -237,6 +257,7 @@ int main(void)
         cmocka_unit_test(without_a_path_it_is_memory),
         cmocka_unit_test(a_file_of_somebody_else_stays),
         cmocka_unit_test(what_nobody_writes_any_more_is_replaced),
+        cmocka_unit_test(a_writer_that_waits_to_be_reaped_has_gone),
         cmocka_unit_test(a_newer_file_of_that_name_is_not_removed),
         cmocka_unit_test(a_path_that_cannot_be_written_is_refused),
         cmocka_unit_test(a_foreign_or_damaged_file_is_refused),
