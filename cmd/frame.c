@@ -221,6 +221,14 @@ static uint64_t frame_missing(const struct frame_pcap *pcap)
     return missing;
 }
 
+static void frame_flows_dropped(struct frame_run *run, uint64_t packets)
+{
+    fprintf(stderr,
+            "salvo frame: %" PRIu64 " packets left out, of connections behind the first %d\n",
+            packets, FRAME_FLOWS_MAX);
+    frame_note(run, "capture", "too many connections, not all of them were read");
+}
+
 static int frame_capture(struct frame_run *run, const struct cmd_input *input)
 {
     struct frame_pcap *pcap = calloc(1, sizeof(*pcap));
@@ -236,6 +244,8 @@ static int frame_capture(struct frame_run *run, const struct cmd_input *input)
                     "salvo frame: %" PRIu64
                     " bytes are missing in the capture (capture all of them with tcpdump -s 0)\n",
                     missing);
+        if (pcap->flows_dropped > 0)
+            frame_flows_dropped(run, pcap->flows_dropped);
         fprintf(stderr,
                 "salvo frame: %" PRIu64 " packets, %u flows, %" PRIu64
                 " frames; passed over: %" PRIu64 " flows without RocketMQ, %" PRIu64

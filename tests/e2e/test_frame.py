@@ -92,16 +92,28 @@ def test_frame_passes_over_a_length_that_lies(salvo_bin, tmp_path, length):
     assert f"{len(FRAMES[0])} bytes passed over at offset 0" in done.stderr
 
 
-def pcap_of(segments):
+def pcap_of(segments, port=40000):
     """A capture of one direction of a connection: (sequence, bytes), without its SYN."""
     out = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101)
     for sequence, payload in segments:
         size = 40 + len(payload)
         packet = struct.pack(">BBHHHBBH4s4s", 0x45, 0, size, 0, 0, 64, 6, 0, b"\x0a\0\0\x01",
                              b"\x0a\0\0\x02")
-        packet += struct.pack(">HHIIBBHHH", 40000, 10911, sequence, 0, 0x50, 0x18, 8192, 0, 0)
+        packet += struct.pack(">HHIIBBHHH", port, 10911, sequence, 0, 0x50, 0x18, 8192, 0, 0)
         out += struct.pack("<IIII", 0, 0, size, size) + packet + payload
     return out
+
+
+def test_frame_says_that_there_were_too_many_connections(salvo_bin, tmp_path):
+    path = tmp_path / "capture.pcap"
+    for port_count, left_out in ((4096, 0), (4099, 3)):
+        captures = [pcap_of([(0, FRAMES[0])], port=1000 + i) for i in range(port_count)]
+        path.write_bytes(captures[0] + b"".join(c[24:] for c in captures[1:]))
+        done = run(salvo_bin, "frame", path)
+        assert len(re.findall(r"^frame \d+ at ", done.stdout, re.M)) == 4096
+        assert done.returncode == (1 if left_out else 0), done.stderr
+        said = "3 packets left out, of connections behind the first 4096"
+        assert (said in done.stderr) == (left_out > 0)
 
 
 def test_frame_reads_a_capture_that_misses_packets(salvo_bin, tmp_path):
