@@ -162,6 +162,7 @@ static int lane_take_messages(struct salvo_lane *lane, int64_t now_ns)
 /* Frames -> network: each connection that was written to hands over all it has, as byte ranges. */
 static int lane_push(struct salvo_lane *lane, int64_t now_ns)
 {
+    uint32_t chunks_free = lane->chunks.free_count;
     int work = 0;
 
     for (uint32_t i = 0; i < lane->touched_count; i++) {
@@ -176,6 +177,10 @@ static int lane_push(struct salvo_lane *lane, int64_t now_ns)
         work++;
     }
     lane->touched_count = 0;
+    if (SALVO_UNLIKELY(lane->chunks.free_count > chunks_free) && lane->waiting.count != 0) {
+        lane->waiting_dirty = true; /* there were holes: what lay there is free without RELEASED */
+        work++;
+    }
     return work;
 }
 

@@ -152,7 +152,6 @@ int salvo_lane_on_data(struct salvo_lane *lane, uint32_t broker, const uint8_t *
         }
         lane_on_answer(lane, broker, &answer, now_ns);
     }
-    lane->waiting_dirty |= work != 0 && lane->waiting.count != 0;
     return work;
 }
 
@@ -220,6 +219,8 @@ void salvo_lane_on_expired(struct salvo_lane *lane, struct salvo_request *reques
         lane_expire_waiting(lane, request, now_ns);
     else
         lane_expire_sent(lane, request, now_ns);
+    /* There is room now: in a window, or where its bytes were. */
+    lane->waiting_dirty |= lane->waiting.count != 0;
 }
 
 /* --- deaths ----------------------------------------------------------------------------------- */

@@ -209,7 +209,6 @@ static void lane_on_up(struct salvo_lane *lane, uint32_t broker, int64_t now_ns)
     conn->last_sent_ns = now_ns;
     conn->answered_ns = now_ns;
     conn->silent_since_ns = now_ns;
-    lane->waiting_dirty = true;
     lane->tend_at_ns = now_ns;
     lane_count(lane, SALVO_LANE_CONNECTIONS_OPENED, 1);
     lane_count(lane, SALVO_LANE_CONNECTIONS_UP, 1);
@@ -317,6 +316,8 @@ void salvo_lane_on_event(struct salvo_lane *lane, const struct salvo_net_event *
     }
     salvo_assert(broker < lane->conf.brokers_max);
     conn = &lane->conns[broker];
+    /* Whatever it is, it may be what a request waits for: a window, chunks, a connection. */
+    lane->waiting_dirty |= lane->waiting.count != 0;
     switch (e->kind) {
     case SALVO_NET_UP:
         lane_on_up(lane, broker, now_ns);
