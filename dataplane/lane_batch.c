@@ -241,7 +241,8 @@ static bool lane_send_batch(struct salvo_lane *lane, struct salvo_batch *batch, 
 }
 
 /* Time is up for what was never sent: each message gets its result. */
-static void lane_fail_batch(struct salvo_lane *lane, struct salvo_batch *batch, int64_t now_ns)
+static void lane_fail_batch(struct salvo_lane *lane, const struct salvo_batch *batch,
+                            int64_t now_ns)
 {
     const struct salvo_route_topic *topic = lane_topic(lane, batch->key.topic);
     bool routed = topic != NULL && topic->state == SALVO_ROUTE_GOOD;
@@ -254,17 +255,7 @@ static void lane_fail_batch(struct salvo_lane *lane, struct salvo_batch *batch, 
         .detail = stopped || routed ? NULL : salvo_lane_route_trouble(topic),
     };
 
-    lane->failures++;
-    while (batch->item_first != SALVO_ITEM_NONE) {
-        uint32_t index = batch->item_first;
-        struct salvo_item item = lane->inflight.items[index];
-
-        batch->item_first = item.next;
-        salvo_lane_finish_item(lane, index, &end, now_ns);
-        if (batch->key.flags & SALVO_REQUEST_ORDERED) /* what is behind it is still in its ring */
-            salvo_failures_add(&lane->conf.submitters[item.submitter].failures, batch->key.topic,
-                               item.shard_hash, lane->failures);
-    }
+    salvo_lane_finish_batch(lane, batch, &end, now_ns);
 }
 
 /* Whether a batch should go now: full, due, or nothing more can come to it this turn. */

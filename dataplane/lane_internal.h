@@ -171,9 +171,9 @@ void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
 void salvo_lane_finish_slot(struct salvo_lane *lane, struct salvo_submitter *s,
                             const struct salvo_slot *slot, enum salvo_code code, const char *detail,
                             int64_t now_ns);
-/* A result for one item of an open batch, or of a request (taken out of its list already). */
-void salvo_lane_finish_item(struct salvo_lane *lane, uint32_t item,
-                            const struct salvo_lane_end *end, int64_t now_ns);
+/* A result for each message of an open batch, which is closed then. */
+void salvo_lane_finish_batch(struct salvo_lane *lane, const struct salvo_batch *batch,
+                             const struct salvo_lane_end *end, int64_t now_ns);
 void salvo_lane_publish_results(struct salvo_lane *lane);
 
 /* Adds an ordered request to its queue's line; it is sent when its turn comes. */

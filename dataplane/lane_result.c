@@ -98,10 +98,9 @@ static struct salvo_submitter *lane_item_submitter(struct salvo_lane *lane,
     return &lane->conf.submitters[item->submitter];
 }
 
-void salvo_lane_finish_item(struct salvo_lane *lane, uint32_t index,
-                            const struct salvo_lane_end *end, int64_t now_ns)
+static void lane_item_result(struct salvo_lane *lane, const struct salvo_item *item,
+                             const struct salvo_lane_end *end, int64_t now_ns)
 {
-    struct salvo_item *item = &lane->inflight.items[index];
     struct salvo_submitter *s = lane_item_submitter(lane, item);
     struct salvo_ring_burst burst;
     struct salvo_result_slot *result;
@@ -113,8 +112,14 @@ void salvo_lane_finish_item(struct salvo_lane *lane, uint32_t index,
         result->detail = salvo_submitter_detail(s, end->detail, strlen(end->detail));
     salvo_submitter_results_commit(s, &burst);
     lane_count(lane, lane_code_counter(end->code), 1);
-    salvo_item_free(&lane->inflight, index);
     lane->open--;
+}
+
+static void lane_finish_item(struct salvo_lane *lane, uint32_t index,
+                             const struct salvo_lane_end *end, int64_t now_ns)
+{
+    lane_item_result(lane, &lane->inflight.items[index], end, now_ns);
+    salvo_item_free(&lane->inflight, index);
 }
 
 /* The next offset message id of a comma list into the result: | 4|16 ip | 4 port | 8 offset | in
@@ -228,7 +233,7 @@ static uint32_t lane_drop_shards(struct salvo_lane *lane, uint32_t *items, uint3
         if (lane_line_has_shard(lane, failed, index)) {
             *link = lane->inflight.items[index].next;
             (*items_count)--;
-            salvo_lane_finish_item(lane, index, end, now_ns);
+            lane_finish_item(lane, index, end, now_ns);
             continue;
         }
         salvo_batch_item_write(&w, &item);
@@ -467,4 +472,24 @@ void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
     salvo_request_free(&lane->inflight, request);
     if (turn)
         salvo_lane_line_advance(lane, queue);
+}
+
+void salvo_lane_finish_batch(struct salvo_lane *lane, const struct salvo_batch *batch,
+                             const struct salvo_lane_end *end, int64_t now_ns)
+{
+    const struct salvo_item *all = lane->inflight.items;
+    bool ordered = (batch->key.flags & SALVO_REQUEST_ORDERED) != 0;
+
+    lane->failures++;
+    for (uint32_t i = batch->item_first; i != SALVO_ITEM_NONE; i = all[i].next) {
+        lane_item_result(lane, &all[i], end, now_ns);
+        if (ordered)
+            salvo_failures_add(&lane_item_submitter(lane, &all[i])->failures, batch->key.topic,
+                               all[i].shard_hash, lane->failures);
+    }
+    /* What is behind it is still in its ring, or came when the route had been lost. */
+    if (ordered && lane->unbound != 0)
+        lane_line_fail_requests(lane, lane_topic_line(lane, batch->key.topic)->head,
+                                batch->item_first, now_ns);
+    salvo_items_free(&lane->inflight, batch->item_first, batch->item_last, batch->count);
 }

@@ -372,6 +372,53 @@ static void a_failure_holds_for_what_came_after_the_route_was_lost(void **state)
     rig_expect(other, SALVO_OK, SALVO_STORED_YES, 1);
 }
 
+/* Topic 0 has its route, or none, from the next turn on. */
+static void publish(bool routed)
+{
+    static struct salvo_route route;
+
+    rig.topic_list[0] = routed ? &rig.topics[0].topic : NULL;
+    route = rig.route;
+    route.epoch = rig.lane.route_epoch + 1;
+    salvo_lane_port_publish(&rig.lane.port, &route);
+}
+
+/* ... also when it was in a batch that was never sent. */
+static void an_open_batchs_failure_holds_for_what_came_after_the_route_was_lost(void **state)
+{
+    static struct rig_request r;
+    uint32_t first, late, behind, other;
+
+    (void)state;
+    rig.conf.batch.mode = SALVO_BATCH_MODE_NATURAL;
+    rig_start();
+    first = rig_submit_shard(0, 8);
+    rig_turn();
+    assert_true(rig_any_request(&r));
+    assert_int_equal(r.cookie, first);
+    late = rig_submit_shard(0, 8); /* stays open: it is not its turn */
+    rig_turn();
+    rig_pass_ms(500);
+    publish(false);
+    behind = rig_submit_shard(0, 8);
+    other = rig_submit_shard(0, 12);
+    rig_turns(2);
+    rig_answer(&r, 0);
+    rig_turns(2);
+    rig_expect(first, SALVO_OK, SALVO_STORED_YES, 1);
+    assert_int_equal(rig.got[late].count, 0);
+    rig_pass_ms(RIG_BUDGET_MS - 500);
+    rig_expect(late, SALVO_NO_ROUTE, SALVO_STORED_NO, 0);
+    rig_expect(behind, SALVO_UNSENT_EARLIER_FAILED, SALVO_STORED_NO, 0);
+    publish(true);
+    rig_turns(3);
+    assert_true(rig_any_request(&r));
+    assert_int_equal(r.cookie, other);
+    rig_answer(&r, 0);
+    rig_turns(2);
+    rig_expect(other, SALVO_OK, SALVO_STORED_YES, 1);
+}
+
 /* The failures come in order; who commits each again as it is polled has them stored in order. */
 static void failed_messages_may_be_submitted_again_one_by_one(void **state)
 {
@@ -479,6 +526,7 @@ int main(void)
         RIG_TEST(a_failure_holds_for_what_is_in_the_ring_until_it_is_polled),
         RIG_TEST(a_failure_before_the_first_byte_holds_too),
         RIG_TEST(a_failure_holds_for_what_came_after_the_route_was_lost),
+        RIG_TEST(an_open_batchs_failure_holds_for_what_came_after_the_route_was_lost),
         RIG_TEST(failed_messages_may_be_submitted_again_one_by_one),
         RIG_TEST(a_message_that_waits_in_its_line_too_long_is_told_so),
         RIG_TEST(a_long_line_does_not_stop_the_others),
