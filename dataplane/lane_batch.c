@@ -118,15 +118,34 @@ static bool lane_batch_in_time(const struct salvo_batch *batch, const struct sal
     return (apart_ns < 0 ? -apart_ns : apart_ns) <= slot->budget_ns / 8;
 }
 
-/* The oldest closes: it goes as soon as it can, and makes room at once when its topic has no route.
+/* Whether the batch waits for what others need not wait for: a route, its one queue's connection,
+ * or a topic none of whose brokers answers. */
+static bool lane_batch_stuck(const struct salvo_lane *lane, const struct salvo_batch *batch)
+{
+    const struct salvo_route_topic *topic = lane_topic(lane, batch->key.topic);
+
+    if (topic == NULL || topic->state != SALVO_ROUTE_GOOD)
+        return true;
+    if (!batch->held || batch->key.queue != SALVO_QUEUE_NONE)
+        return batch->held;
+    for (uint32_t i = 0; i < topic->queues_count; i++) {
+        const struct salvo_conn *conn = &lane->conns[topic->queues[i].broker];
+
+        if (!conn->silent && salvo_select_check(conn, UINT32_MAX) != SALVO_SELECT_DOWN)
+            return false;
+    }
+    return true;
+}
+
+/* The oldest closes: it goes as soon as it can, and makes room at once when that may be long.
  * False: there is no room yet. */
 static bool lane_batch_close_oldest(struct salvo_lane *lane)
 {
     struct salvo_batch *oldest = &lane->batches.open[0];
-    const struct salvo_route_topic *topic = lane_topic(lane, oldest->key.topic);
 
     oldest->full = true;
-    if ((topic != NULL && topic->state == SALVO_ROUTE_GOOD) || !lane_batch_to_wait(lane, oldest))
+    if (!lane_batch_stuck(lane, oldest) || !lane_may_park(lane) ||
+        !lane_batch_to_wait(lane, oldest))
         return false;
     salvo_batch_close(&lane->batches, oldest);
     return true;

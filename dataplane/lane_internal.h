@@ -54,6 +54,13 @@ static inline bool lane_may_wait(const struct salvo_lane *lane)
     return lane->waiting.count + lane->lined < lane->conf.requests_max / 4;
 }
 
+/* ... and whether it may be parked: a quarter of the chunks stay for what moves. */
+static inline bool lane_may_park(const struct salvo_lane *lane)
+{
+    return lane_may_wait(lane) && salvo_chunk_pool_room(&lane->chunks, false) >=
+                                      (lane->chunks.chunks_max - lane->chunks.reserve) / 4;
+}
+
 /* The line of bound messages (pinned or ordered) whose topic has no route yet. */
 static inline struct salvo_lane_line *lane_topic_line(const struct salvo_lane *lane, uint32_t topic)
 {

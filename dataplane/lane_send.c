@@ -204,9 +204,7 @@ static enum lane_take lane_park_slot(struct salvo_lane *lane, struct salvo_submi
 {
     struct salvo_request *request;
 
-    /* A quarter of requests and chunks at most wait for something that may never come. */
-    if (!lane_may_wait(lane) || salvo_chunk_pool_room(&lane->chunks, false) <
-                                    (lane->chunks.chunks_max - lane->chunks.reserve) / 4)
+    if (!lane_may_park(lane))
         return LANE_SHORT;
     request = lane_request(lane, s, slot, flags);
     if (!salvo_lane_park(lane, request, salvo_slot_properties(slot), slot->properties_size, body,

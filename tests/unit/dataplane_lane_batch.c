@@ -198,6 +198,96 @@ static void a_batch_that_cannot_go_lets_the_lane_sleep(void **state)
     rig_expect(2, SALVO_OK, SALVO_STORED_YES, 1);
 }
 
+/* As many batches as can be open, all to broker 0: of topic 0 and pinned there, or of topic 1,
+ * which is given no other broker. */
+static void open_batches_to_0(bool pinned, uint32_t ret_cookies[RIG_BATCHES])
+{
+    static struct salvo_route route;
+
+    rig.topics[1] = rig.topics[0];
+    rig.topics[1].topic.topic = 1;
+    rig.topics[1].topic.queues_count = 2;
+    rig.topic_list[1] = &rig.topics[1].topic;
+    route = rig.route;
+    route.epoch = 2;
+    salvo_lane_port_publish(&rig.lane.port, &route);
+    for (uint32_t i = 0; i < RIG_BATCHES; i++) {
+        struct salvo_msg *m = rig_claim(0, pinned ? 0 : 1, 40);
+
+        m->slot->flags |= pinned ? SALVO_SLOT_PINNED : 0;
+        m->slot->queue_index = i % 2;
+        m->slot->budget_ns -= i * MS; /* so that none may share a batch */
+        ret_cookies[i] = rig_commit(m);
+    }
+    rig_turns(2);
+    assert_int_equal(rig.lane.batches.count, RIG_BATCHES);
+}
+
+/* Broker 1 has room, so what may go there does. */
+static void expect_others_go_to_1(void)
+{
+    static struct rig_request r;
+    uint32_t cookies[20];
+
+    for (int i = 0; i < 20; i++)
+        cookies[i] = rig_commit(rig_claim(1, 0, 50));
+    for (int turns = 0; turns < 10; turns++) {
+        rig_turn();
+        while (rig_next_request(1, &r))
+            rig_answer(&r, 0);
+    }
+    for (int i = 0; i < 20; i++)
+        rig_expect(cookies[i], SALVO_OK, SALVO_STORED_YES, 1);
+}
+
+static void batches_for_a_dead_broker_do_not_stop_the_others(void **state)
+{
+    static struct rig_request r;
+    uint32_t cookies[RIG_BATCHES];
+
+    (void)state;
+    for (int pinned = 0; pinned < 2; pinned++) {
+        if (pinned) {
+            assert_int_equal(rig_teardown(NULL), 0);
+            rig_setup(NULL);
+        }
+        rig.conf.batch.mode = SALVO_BATCH_MODE_NATURAL;
+        rig_start();
+        rig_link_dies(rig_link_to(0), SALVO_NET_DOWN_RESET, 0); /* is called again after 10 ms */
+        rig_turns(3);
+        open_batches_to_0(pinned, cookies);
+        expect_others_go_to_1();
+        for (uint32_t i = 0; i < RIG_BATCHES; i++)
+            assert_int_equal(rig.got[cookies[i]].count, 0);
+        rig_pass_ms(20);
+        while (rig_next_request(0, &r))
+            rig_answer(&r, 0);
+        rig_turns(2);
+        for (uint32_t i = 0; i < RIG_BATCHES; i++)
+            rig_expect(cookies[i], SALVO_OK, SALVO_STORED_YES, 1);
+    }
+}
+
+static void batches_for_a_slow_broker_do_not_stop_the_others(void **state)
+{
+    static struct rig_request r;
+    uint32_t cookies[RIG_BATCHES];
+
+    (void)state;
+    rig.conf.batch.mode = SALVO_BATCH_MODE_NATURAL;
+    rig.conf.window = 2;
+    rig_start();
+    for (int i = 0; i < 2; i++) {
+        rig_submit_pinned(0);
+        rig_turn();
+    }
+    assert_true(rig_next_request(0, &r) && rig_next_request(0, &r));
+    open_batches_to_0(true, cookies);
+    expect_others_go_to_1();
+    for (uint32_t i = 0; i < RIG_BATCHES; i++)
+        assert_int_equal(rig.got[cookies[i]].count, 0);
+}
+
 /* --- order ------------------------------------------------------------------------------------ */
 
 static void ordered_messages_go_one_at_a_time(void **state)
@@ -521,6 +611,8 @@ int main(void)
         RIG_TEST(buffers_are_as_long_as_they_need_to_be),
         RIG_TEST(linger_gathers_until_due),
         RIG_TEST(a_batch_that_cannot_go_lets_the_lane_sleep),
+        RIG_TEST(batches_for_a_dead_broker_do_not_stop_the_others),
+        RIG_TEST(batches_for_a_slow_broker_do_not_stop_the_others),
         RIG_TEST(ordered_messages_go_one_at_a_time),
         RIG_TEST(a_failed_shard_fails_alone),
         RIG_TEST(a_failure_holds_for_what_is_in_the_ring_until_it_is_polled),
