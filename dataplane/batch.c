@@ -51,10 +51,19 @@ struct salvo_batch *salvo_batch_open(struct salvo_batches *batches,
     batch->item_first = SALVO_ITEM_NONE;
     batch->item_last = SALVO_ITEM_NONE;
     batch->due_ns = now_ns + batches->limits.linger_ns;
-    batch->deadline_ns = deadline_ns;
+    batch->deadline_ns = INT64_MAX;
     batch->full = false;
     batch->held = false;
+    salvo_batch_end_by(batch, now_ns, deadline_ns);
     return batch;
+}
+
+void salvo_batch_end_by(struct salvo_batch *batch, int64_t now_ns, int64_t deadline_ns)
+{
+    if (deadline_ns >= batch->deadline_ns)
+        return;
+    batch->deadline_ns = deadline_ns;
+    batch->due_ns = SALVO_MIN(batch->due_ns, now_ns + (deadline_ns - now_ns) / 2);
 }
 
 bool salvo_batch_add(struct salvo_batches *batches, struct salvo_batch *batch,

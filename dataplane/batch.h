@@ -33,7 +33,7 @@ struct salvo_batch {
     uint32_t count;
     uint32_t item_first;
     uint32_t item_last;
-    int64_t due_ns;      /* linger */
+    int64_t due_ns;      /* waits for company until then */
     int64_t deadline_ns; /* the earliest of its messages' */
     bool full;           /* takes no more: to be sent as soon as it can */
     bool held;           /* was ready and could not go: something else than time has to change */
@@ -60,6 +60,9 @@ struct salvo_batch *salvo_batch_find(struct salvo_batches *batches,
 struct salvo_batch *salvo_batch_open(struct salvo_batches *batches,
                                      const struct salvo_batch_key *key, int64_t now_ns,
                                      int64_t deadline_ns);
+/* The time of one of its messages is up at deadline_ns: at least half of what is left of that is
+ * for sending, not for waiting for company. */
+void salvo_batch_end_by(struct salvo_batch *batch, int64_t now_ns, int64_t deadline_ns);
 /* Adds an item; false when it does not fit (and the batch is then full). */
 bool salvo_batch_add(struct salvo_batches *batches, struct salvo_batch *batch,
                      const struct salvo_batch_item *item);

@@ -191,7 +191,7 @@ enum lane_take salvo_lane_batch_slot(struct salvo_lane *lane, struct salvo_submi
         if (!salvo_batch_add(&lane->batches, batch, &item))
             salvo_unreachable(); /* an item that fits no batch is sent alone */
     }
-    batch->deadline_ns = SALVO_MIN(batch->deadline_ns, slot->deadline_ns);
+    salvo_batch_end_by(batch, now_ns, slot->deadline_ns);
     index = salvo_lane_item(lane, s, slot);
     if (batch->item_last == SALVO_ITEM_NONE)
         batch->item_first = index;

@@ -220,7 +220,7 @@ static void next_is_the_earliest_that_is_due(void **state)
     open_one(1, 5000, 100000);
     assert_int_equal(salvo_batches_next_ns(&batches), 6000);
     open_one(2, 4000, 4500);
-    assert_int_equal(salvo_batches_next_ns(&batches), 4500);
+    assert_int_equal(salvo_batches_next_ns(&batches), 4250);
     open_batches[0].held = true; /* only its deadline is left to wait for */
     open_batches[1].held = true;
     open_batches[1].deadline_ns = 99000;
@@ -228,6 +228,27 @@ static void next_is_the_earliest_that_is_due(void **state)
     init(SALVO_BATCH_MODE_NATURAL, 100);
     open_one(1, 5000, 100000);
     assert_int_equal(salvo_batches_next_ns(&batches), 100000);
+}
+
+/* Linger is 1,000: half of what is left of the shortest time is left for sending. */
+static void a_batch_is_due_in_time_to_be_sent(void **state)
+{
+    struct salvo_batch *batch;
+
+    (void)state;
+    init(SALVO_BATCH_MODE_LINGER, 100);
+    batch = open_one(1, 5000, 7000);
+    assert_int_equal(batch->due_ns, 6000);
+    salvo_batch_end_by(batch, 5100, 7100); /* later: no reason to hurry */
+    assert_int_equal(batch->due_ns, 6000);
+    assert_int_equal(batch->deadline_ns, 7000);
+    salvo_batch_end_by(batch, 5100, 6500);
+    assert_int_equal(batch->due_ns, 5800);
+    assert_int_equal(batch->deadline_ns, 6500);
+    salvo_batch_end_by(batch, 5700, 6400);
+    assert_int_equal(batch->due_ns, 5800);
+    assert_int_equal(batch->deadline_ns, 6400);
+    assert_int_equal(open_one(2, 5000, 5500)->due_ns, 5250);
 }
 
 int main(void)
@@ -239,6 +260,7 @@ int main(void)
         cmocka_unit_test(full_by_bytes_to_the_byte),
         cmocka_unit_test(wrong_use_stops_the_process),
         cmocka_unit_test(closing_one_leaves_the_others_alone),
+        cmocka_unit_test(a_batch_is_due_in_time_to_be_sent),
         cmocka_unit_test(next_is_the_earliest_that_is_due),
     };
 

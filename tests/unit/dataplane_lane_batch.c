@@ -174,6 +174,29 @@ static void linger_gathers_until_due(void **state)
     rig_expect(first + 1, SALVO_OK, SALVO_STORED_YES, 1);
 }
 
+/* The linger is twice the message's time. */
+static void linger_leaves_time_for_sending(void **state)
+{
+    static struct rig_request r;
+    struct salvo_msg *m;
+    uint32_t cookie;
+
+    (void)state;
+    rig.conf.batch.mode = SALVO_BATCH_MODE_LINGER;
+    rig.conf.batch.linger_ns = 100 * MS;
+    rig_start();
+    m = rig_claim(0, 0, 40);
+    m->slot->budget_ns = 50 * MS;
+    cookie = rig_commit(m);
+    rig_pass_ms(24);
+    assert_false(rig_any_request(&r));
+    rig_pass_ms(2);
+    assert_true(rig_any_request(&r));
+    rig_answer(&r, 0);
+    rig_turn();
+    rig_expect(cookie, SALVO_OK, SALVO_STORED_YES, 1);
+}
+
 /* A batch that is due and finds every window full must not keep the lane from sleeping. */
 static void a_batch_that_cannot_go_lets_the_lane_sleep(void **state)
 {
@@ -610,6 +633,7 @@ int main(void)
         RIG_TEST(without_batching_no_batch_is_set_up),
         RIG_TEST(buffers_are_as_long_as_they_need_to_be),
         RIG_TEST(linger_gathers_until_due),
+        RIG_TEST(linger_leaves_time_for_sending),
         RIG_TEST(a_batch_that_cannot_go_lets_the_lane_sleep),
         RIG_TEST(batches_for_a_dead_broker_do_not_stop_the_others),
         RIG_TEST(batches_for_a_slow_broker_do_not_stop_the_others),
