@@ -206,7 +206,7 @@ static void lane_note_cycle(struct salvo_lane *lane, int64_t now_ns, int work)
     salvo_counter_set(counters, SALVO_LANE_MESSAGES_OPEN, lane->open);
     salvo_counter_set(counters, SALVO_LANE_REQUESTS_INFLIGHT, salvo_lane_outstanding(lane));
     salvo_counter_set(counters, SALVO_LANE_CHUNKS_FREE, lane->chunks.free_count);
-    salvo_counter_set(counters, SALVO_LANE_WAITING, lane->waiting.count);
+    salvo_counter_set(counters, SALVO_LANE_WAITING, lane->waiting.count + lane->lined);
     if (work == 0)
         return;
     spent_ns = salvo_clock_mono_ns(lane->conf.clock) - now_ns;

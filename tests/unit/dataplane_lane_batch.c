@@ -343,6 +343,17 @@ static void ordered_messages_go_one_at_a_time(void **state)
         rig_expect(i, SALVO_OK, SALVO_STORED_YES, i == 2 ? 2 : 1);
 }
 
+static void who_stands_in_line_is_counted_as_waiting(void **state)
+{
+    (void)state;
+    rig_start();
+    for (int i = 0; i < 5; i++)
+        rig_submit_shard(0, 8);
+    rig_turns(2);
+    assert_int_equal(salvo_counter_get(rig.counters, SALVO_LANE_REQUESTS_INFLIGHT), 1);
+    assert_int_equal(salvo_counter_get(rig.counters, SALVO_LANE_WAITING), 4);
+}
+
 /* Shards 8 and 12 share a queue: when one of 8 fails for good, 12 goes on. */
 static void a_failed_shard_fails_alone(void **state)
 {
@@ -638,6 +649,7 @@ int main(void)
         RIG_TEST(batches_for_a_dead_broker_do_not_stop_the_others),
         RIG_TEST(batches_for_a_slow_broker_do_not_stop_the_others),
         RIG_TEST(ordered_messages_go_one_at_a_time),
+        RIG_TEST(who_stands_in_line_is_counted_as_waiting),
         RIG_TEST(a_failed_shard_fails_alone),
         RIG_TEST(a_failure_holds_for_what_is_in_the_ring_until_it_is_polled),
         RIG_TEST(a_failure_before_the_first_byte_holds_too),
