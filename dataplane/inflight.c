@@ -59,6 +59,7 @@ struct salvo_request *salvo_request_take(struct salvo_inflight *inflight)
     request->state = SALVO_REQUEST_WAITING;
     request->tries = 0;
     request->flags = 0;
+    request->refused_code = 0;
     request->chunk = SALVO_CHUNK_NONE;
     request->item_first = SALVO_ITEM_NONE;
     request->items_count = 0;

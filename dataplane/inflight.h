@@ -64,7 +64,10 @@ struct salvo_request {
     uint8_t state;
     uint8_t tries;
     uint16_t flags;
-    uint32_t conn; /* SENT: connection (broker) number */
+    union {
+        uint32_t conn;        /* SENT: connection (broker) number */
+        int32_t refused_code; /* WAITING: how a broker refused the last try; 0: none did */
+    };
     uint32_t item_first;
     uint32_t items_count;
     uint32_t chunk;           /* the frame's, or the parked message's, first chunk */

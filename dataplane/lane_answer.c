@@ -10,9 +10,10 @@
  * may be half open. */
 #define LANE_SILENCE_MAX_NS (10 * SALVO_NS_PER_S)
 
-/* Another try: the request keeps its body where it lies and waits for a connection. */
+/* Another try: the request keeps its body where it lies and waits for a connection. `code`: the
+ * broker's answer to this one; 0: it had none. */
 static void lane_again(struct salvo_lane *lane, struct salvo_request *request,
-                       const struct salvo_retry_decision *d, int64_t now_ns)
+                       const struct salvo_retry_decision *d, int32_t code, int64_t now_ns)
 {
     int64_t pause_ns = 0;
 
@@ -21,6 +22,7 @@ static void lane_again(struct salvo_lane *lane, struct salvo_request *request,
     else if (d->action == SALVO_RETRY_SAME)
         pause_ns = LANE_FIXED_PAUSE_NS << SALVO_MIN(request->tries, 8);
     request->state = SALVO_REQUEST_WAITING;
+    request->refused_code = code;
     request->not_before_ns = now_ns + pause_ns;
     salvo_request_renew(&lane->inflight, request);
     if (d->stored_maybe)
@@ -75,7 +77,7 @@ static void lane_decide(struct salvo_lane *lane, struct salvo_request *request,
         lane->tend_at_ns = now_ns;
     }
     if (d.action != SALVO_RETRY_GOOD && d.action != SALVO_RETRY_FAIL) {
-        lane_again(lane, request, &d, now_ns);
+        lane_again(lane, request, &d, input.code, now_ns);
         return;
     }
     end = (struct salvo_lane_end){.code = d.code, .stored = d.stored, .answer = answer};
@@ -162,13 +164,21 @@ static void lane_expire_waiting(struct salvo_lane *lane, struct salvo_request *r
 {
     const struct salvo_route_topic *topic = lane_topic(lane, request->topic);
     bool maybe = (request->flags & SALVO_REQUEST_STORED_MAYBE) != 0;
+    bool refused = !maybe && request->tries > 0 && request->refused_code != 0;
     bool routed = topic != NULL && topic->state == SALVO_ROUTE_GOOD;
+    /* The broker's own words are gone: keeping them for every request would cost too much. */
+    struct salvo_send_answer answer = {
+        .code = request->refused_code,
+        .remark = SALVO_TEXT("the broker refused it, and time was up before the next try"),
+    };
     struct salvo_lane_end end = {
         .code = maybe                          ? SALVO_TIMED_OUT
+                : refused                      ? SALVO_REFUSED
                 : now_ns < request->budget_ns  ? SALVO_UNSENT_STOPPED
                 : routed || request->tries > 0 ? SALVO_TIMED_OUT_UNSENT
                                                : SALVO_NO_ROUTE,
         .stored = maybe ? SALVO_STORED_UNKNOWN : SALVO_STORED_NO,
+        .answer = refused ? &answer : NULL,
     };
 
     if (end.code == SALVO_NO_ROUTE)

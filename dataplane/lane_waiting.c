@@ -105,6 +105,7 @@ static bool lane_split_one(struct salvo_lane *lane, struct salvo_request *reques
     /* Each gets one more try at least, whatever the batch has used up. */
     single->tries = (uint8_t)(SALVO_MIN(request->tries + 1u, lane->conf.tries_max) - 1);
     single->broker_last = request->broker_last;
+    single->refused_code = request->refused_code;
     request->sent_ns += (int64_t)(left - salvo_reader_left(&r));
     salvo_wheel_add(&lane->inflight, single, single->budget_ns);
     if (request->flags & SALVO_REQUEST_ORDERED) {

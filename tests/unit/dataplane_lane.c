@@ -100,6 +100,29 @@ static void a_brokers_word_is_shown_without_escapes(void **state)
     assert_string_equal(rig.got[cookie].detail, "say \"no\"\n\\");
 }
 
+/* It was sent, so "unsent" would be wrong. */
+static void time_that_is_up_in_the_pause_after_a_refusal_is_a_refusal(void **state)
+{
+    static struct rig_request r;
+    struct salvo_msg *m;
+    uint32_t cookie;
+
+    (void)state;
+    rig_start();
+    m = rig_claim(0, 0, 40);
+    m->slot->flags |= SALVO_SLOT_PINNED;
+    m->slot->budget_ns = 5 * MS;
+    cookie = rig_commit(m);
+    rig_turn();
+    assert_true(rig_any_request(&r));
+    rig_answer(&r, SALVO_RESPONSE_SYSTEM_BUSY);
+    rig_pass_ms(6);
+    assert_false(rig_any_request(&r));
+    rig_expect(cookie, SALVO_REFUSED, SALVO_STORED_NO, 1);
+    assert_int_equal(rig.got[cookie].slot.broker_code, SALVO_RESPONSE_SYSTEM_BUSY);
+    assert_non_null(strstr(rig.got[cookie].detail, "refused"));
+}
+
 static void a_pinned_message_stays_on_its_queue(void **state)
 {
     static struct rig_request r;
@@ -822,6 +845,7 @@ int main(void)
         RIG_TEST(a_refused_try_goes_to_the_other_broker),
         RIG_TEST(after_the_last_try_the_brokers_word_is_given),
         RIG_TEST(a_brokers_word_is_shown_without_escapes),
+        RIG_TEST(time_that_is_up_in_the_pause_after_a_refusal_is_a_refusal),
         RIG_TEST(a_pinned_message_stays_on_its_queue),
         RIG_TEST(an_answer_after_its_try_was_given_up_is_late),
         RIG_TEST(silence_until_the_budget_is_spent_is_unknown),
