@@ -1,0 +1,208 @@
+/* A lane that is short of something: a full window, no chunks; what makes room again. */
+#include "tests/support/lane_rig.h"
+
+/* --- a full window ---------------------------------------------------------------------------- */
+
+/* Whether a lane that is sent to sleep now waits for the network. */
+static bool sleeps(void)
+{
+    unsigned before = rig_net.waits;
+
+    salvo_lane_sleep(&rig.lane, 1, 0, MS, true);
+    return rig_net.waits != before;
+}
+
+static void a_ring_that_cannot_be_taken_from_lets_the_lane_sleep(void **state)
+{
+    static struct rig_request r;
+    uint32_t first;
+
+    (void)state;
+    rig.conf.window = 1;
+    rig_start();
+    first = rig_submit(0, 50);
+    for (int i = 0; i < 4; i++)
+        rig_submit(0, 50);
+    assert_false(sleeps());
+    rig_turns(2);
+    assert_int_equal(rig.lane.open, 2); /* one to each broker; three stay in the ring */
+    assert_true(sleeps());
+    rig_submit(0, 50); /* is news, once */
+    assert_false(sleeps());
+    rig_turn();
+    assert_true(sleeps());
+    for (int i = 0; i < 6; i++) {
+        assert_true(rig_any_request(&r));
+        rig_answer(&r, 0);
+        rig_turns(2);
+    }
+    for (uint32_t i = first; i < first + 6; i++)
+        rig_expect(i, SALVO_OK, SALVO_STORED_YES, 1);
+}
+
+static void a_message_at_the_front_of_its_ring_ends_at_its_own_deadline(void **state)
+{
+    struct salvo_msg *m;
+    uint32_t front;
+
+    (void)state;
+    rig.conf.window = 1;
+    rig_start();
+    rig_submit(0, 50);
+    rig_submit(0, 50);
+    rig_turns(2);
+    m = rig_claim(0, 0, 50);
+    m->slot->budget_ns = 20 * MS;
+    front = rig_commit(m);
+    rig_turns(2);
+    assert_int_equal(salvo_lane_next_ns(&rig.lane, rig.clock.mono_now_ns), 20 * MS);
+    salvo_clock_manual_advance(&rig.clock, 20 * MS);
+    rig_turn();
+    rig_expect(front, SALVO_TIMED_OUT_UNSENT, SALVO_STORED_NO, 0);
+    assert_true(salvo_lane_next_ns(&rig.lane, rig.clock.mono_now_ns) > 100 * MS);
+}
+
+/* --- chunks ----------------------------------------------------------------------------------- */
+
+/* More than the chunks hold: nothing is lost, and all goes as answers and releases come. */
+static void short_chunks_only_hold_up(void **state)
+{
+    static struct rig_request r;
+    unsigned seen = 0;
+
+    (void)state;
+    rig_start();
+    for (int i = 0; i < 40; i++)
+        rig_submit(0, 3 * RIG_CHUNK);
+    for (int round = 0; round < 400 && seen < 40; round++) {
+        rig_turn();
+        while (rig_any_request(&r)) {
+            struct rig_link *l = &rig_net.links[r.link];
+
+            seen++;
+            rig_answer(&r, 0);
+            rig_push_event(SALVO_NET_RELEASED, r.link)->released.bytes = l->taken - l->released;
+            l->released = l->taken;
+        }
+    }
+    rig_turn();
+    assert_int_equal(seen, 40);
+    assert_true(salvo_counter_get(rig.counters, SALVO_LANE_CHUNKS_SHORT) != 0);
+    for (uint32_t i = 0; i < 40; i++)
+        rig_expect(i, SALVO_OK, SALVO_STORED_YES, 1);
+}
+
+/* --- what makes room -------------------------------------------------------------------------- */
+
+/* A message on queue 0 or 2: the first of broker 0 or 1. */
+static uint32_t submit_to(uint32_t broker, size_t size, int64_t budget_ns)
+{
+    struct salvo_msg *m = rig_claim(0, 0, size);
+
+    m->slot->flags |= SALVO_SLOT_PINNED;
+    m->slot->queue_index = 2 * broker;
+    m->slot->budget_ns = budget_ns;
+    return rig_commit(m);
+}
+
+/* After a silence one request at a time: the other's time-out makes room as an answer does. */
+static void a_time_out_makes_room_for_what_waits(void **state)
+{
+    static struct rig_request r;
+    uint32_t again, last;
+
+    (void)state;
+    rig_start();
+    again = submit_to(0, 40, 10000 * MS);
+    rig_pass_ms(100);
+    last = submit_to(0, 40, 1000 * MS);
+    rig_pass_ms(999);
+    while (rig_any_request(&r))
+        assert_true(r.cookie == again || r.cookie == last);
+    rig_pass_ms(2);
+    rig_expect(last, SALVO_TIMED_OUT, SALVO_STORED_UNKNOWN, 1);
+    assert_true(rig_any_request(&r));
+    assert_int_equal(r.cookie, again);
+    rig_answer(&r, 0);
+    rig_turn();
+    rig_expect(again, SALVO_OK, SALVO_STORED_YES, 2);
+}
+
+static void release(uint32_t link)
+{
+    struct rig_link *l = &rig_net.links[link];
+
+    rig_push_event(SALVO_NET_RELEASED, link)->released.bytes = l->taken - l->released;
+    l->released = l->taken;
+}
+
+/* Four messages are over, but the network still has their chunks: they suffice for another try of
+ * one of the other two. */
+static void released_chunks_make_room_for_what_waits(void **state)
+{
+    static struct rig_request r;
+    uint32_t again[RIG_BROKERS];
+    uint32_t next;
+
+    (void)state;
+    rig.conf.chunks_reserve = 4;
+    rig_start();
+    for (uint32_t i = 0; i < 6; i++) {
+        uint32_t cookie = submit_to(i % RIG_BROKERS, RIG_BODY_MAX, (i < 2 ? 10000 : 500) * MS);
+
+        if (i < 2)
+            again[i] = cookie;
+    }
+    rig_turn();
+    while (rig_any_request(&r))
+        ;
+    rig_pass_ms(1100);
+    assert_true(rig_any_request(&r));
+    next = again[0] + again[1] - r.cookie;
+    assert_int_equal(rig.lane.waiting.count, 1);
+    release(r.link);
+    rig_turn();
+    assert_true(rig_any_request(&r));
+    assert_int_equal(r.cookie, next);
+}
+
+/* Four frames were cut before the network took any of them: their chunks are free when it takes
+ * again, though there is nothing to release. */
+static void cut_frames_make_room_for_what_waits(void **state)
+{
+    static struct rig_request r;
+    uint32_t again, link;
+
+    (void)state;
+    rig.conf.chunks_reserve = 0;
+    rig_start();
+    link = rig_link_to(0);
+    rig_net.links[link].room = 0;
+    again = submit_to(1, RIG_BODY_MAX, 10000 * MS);
+    for (uint32_t i = 0; i < 6; i++)
+        submit_to(i / 4, RIG_BODY_MAX, 500 * MS);
+    rig_turn();
+    while (rig_any_request(&r))
+        ;
+    rig_pass_ms(1100);
+    assert_int_equal(rig.lane.waiting.count, 1);
+    rig_net.links[link].room = SIZE_MAX;
+    release(link);
+    rig_turns(2);
+    assert_true(rig_any_request(&r));
+    assert_int_equal(r.cookie, again);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RIG_TEST(a_ring_that_cannot_be_taken_from_lets_the_lane_sleep),
+        RIG_TEST(a_message_at_the_front_of_its_ring_ends_at_its_own_deadline),
+        RIG_TEST(short_chunks_only_hold_up),
+        RIG_TEST(a_time_out_makes_room_for_what_waits),
+        RIG_TEST(released_chunks_make_room_for_what_waits),
+        RIG_TEST(cut_frames_make_room_for_what_waits),
+    };
+
+    return cmocka_run_group_tests_name("dataplane/lane_short", tests, NULL, NULL);
+}
