@@ -139,6 +139,7 @@ struct salvo_lane {
     uint64_t compressed;      /* bytes handed to the compressor this turn */
     uint32_t unbound;         /* requests in the lines of topics */
     bool waiting_dirty;       /* something changed that may let waiting requests go */
+    uint32_t waiting_unseen;  /* those at the front that were not looked at since it did */
     uint64_t open;            /* messages taken and without a result */
     int64_t drain_at_ns;      /* INT64_MAX: not draining; inputs are closed */
     bool drain_late;          /* something was given up for it */

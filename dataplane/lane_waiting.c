@@ -301,20 +301,20 @@ int salvo_lane_send_waiting(struct salvo_lane *lane, int64_t now_ns)
 {
     uint32_t index;
     uint32_t left;
-    bool more;
     int work = 0;
 
     if (now_ns >= lane->waiting_at_ns) {
         lane->waiting_dirty = true;
         lane->waiting_at_ns = INT64_MAX;
     }
-    if (!lane->waiting_dirty)
-        return 0;
-    lane->waiting_dirty = false;
-    work += lane_bind(lane, now_ns);
+    if (lane->waiting_dirty) {
+        lane->waiting_dirty = false;
+        work += lane_bind(lane, now_ns);
+        lane->waiting_unseen = lane->waiting.count;
+    }
     index = lane->waiting.head;
-    left = SALVO_MIN(lane->waiting.count, (uint32_t)SALVO_LANE_WAITING_PER_CYCLE);
-    more = lane->waiting.count > left;
+    left = SALVO_MIN(lane->waiting_unseen, (uint32_t)SALVO_LANE_WAITING_PER_CYCLE);
+    lane->waiting_unseen -= left;
     for (; left != 0 && index != SALVO_REQUEST_NONE; left--) {
         struct salvo_request *request = &lane->inflight.requests[index];
 
@@ -330,6 +330,5 @@ int salvo_lane_send_waiting(struct salvo_lane *lane, int64_t now_ns)
             lane->waiting_dirty = dirty;
         }
     }
-    lane->waiting_dirty |= more && work != 0; /* the rest next turn, as long as some can go */
-    return work;
+    return work + (lane->waiting_unseen != 0); /* work too: the rest next turn */
 }

@@ -193,6 +193,34 @@ static void cut_frames_make_room_for_what_waits(void **state)
     assert_int_equal(r.cookie, again);
 }
 
+/* A turn looks at some of those that wait: when none of them can go, at the next ones then. */
+static void many_that_cannot_go_do_not_hide_one_that_can(void **state)
+{
+    static struct rig_request r;
+    uint32_t again;
+
+    (void)state;
+    rig.conf.requests_max = 512;
+    rig_start();
+    rig_net.pend = true;
+    rig_link_dies(rig_link_to(0), SALVO_NET_DOWN_RESET, 0);
+    rig_pass_ms(20);
+    for (int i = 0; i < SALVO_LANE_WAITING_PER_CYCLE + 30; i++)
+        submit_to(0, 40, 3000 * MS);
+    again = submit_to(1, 40, 3000 * MS);
+    rig_turn();
+    assert_int_equal(rig.lane.waiting.count, SALVO_LANE_WAITING_PER_CYCLE + 30);
+    assert_true(rig_any_request(&r));
+    assert_int_equal(r.cookie, again);
+    rig_answer(&r, SALVO_RESPONSE_SYSTEM_ERROR);
+    rig_pass_ms(10);
+    assert_true(rig_any_request(&r));
+    assert_int_equal(r.cookie, again);
+    rig_answer(&r, 0);
+    rig_turn();
+    rig_expect(again, SALVO_OK, SALVO_STORED_YES, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +229,7 @@ int main(void)
         RIG_TEST(short_chunks_only_hold_up),
         RIG_TEST(a_time_out_makes_room_for_what_waits),
         RIG_TEST(released_chunks_make_room_for_what_waits),
+        RIG_TEST(many_that_cannot_go_do_not_hide_one_that_can),
         RIG_TEST(cut_frames_make_room_for_what_waits),
     };
 
