@@ -137,18 +137,18 @@ static bool lane_batch_stuck(const struct salvo_lane *lane, const struct salvo_b
     return true;
 }
 
-/* The oldest closes: it goes as soon as it can, and makes room at once when that may be long.
- * False: there is no room yet. */
-static bool lane_batch_close_oldest(struct salvo_lane *lane)
+/* The oldest closes: it goes as soon as it can, and makes room at once when that may be long. */
+static enum lane_take lane_batch_close_oldest(struct salvo_lane *lane)
 {
     struct salvo_batch *oldest = &lane->batches.open[0];
 
     oldest->full = true;
-    if (!lane_batch_stuck(lane, oldest) || !lane_may_park(lane) ||
-        !lane_batch_to_wait(lane, oldest))
-        return false;
+    if (!lane_batch_stuck(lane, oldest))
+        return LANE_SHORT;
+    if (!lane_may_park(lane) || !lane_batch_to_wait(lane, oldest))
+        return LANE_ALONE;
     salvo_batch_close(&lane->batches, oldest);
-    return true;
+    return LANE_TAKEN;
 }
 
 /* Into an open batch. */
@@ -185,8 +185,12 @@ enum lane_take salvo_lane_batch_slot(struct salvo_lane *lane, struct salvo_submi
         if (batch != NULL && (flags & SALVO_REQUEST_ORDERED) &&
             !salvo_lane_order_before(lane, queue, NULL))
             return LANE_SHORT;
-        if (lane->batches.count == lane->conf.batch.open_max && !lane_batch_close_oldest(lane))
-            return LANE_SHORT;
+        if (lane->batches.count == lane->conf.batch.open_max) {
+            enum lane_take r = lane_batch_close_oldest(lane);
+
+            if (r != LANE_TAKEN)
+                return r;
+        }
         batch = salvo_batch_open(&lane->batches, &key, now_ns, slot->deadline_ns);
         if (!salvo_batch_add(&lane->batches, batch, &item))
             salvo_unreachable(); /* an item that fits no batch is sent alone */

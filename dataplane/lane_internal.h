@@ -94,7 +94,11 @@ struct salvo_lane_payload {
     uint8_t **buffer; /* the body's, as long as a chunk, to be exchanged for one; NULL: copied */
 };
 
-enum lane_take { LANE_TAKEN = 0, LANE_SHORT = 1 };
+enum lane_take {
+    LANE_TAKEN = 0,
+    LANE_SHORT = 1,
+    LANE_ALONE = 2, /* of a batch: none can be opened, perhaps for long */
+};
 
 /* Takes one message out of a slot: into a frame, a batch, the parking place, or straight to a
  * result. LANE_SHORT: nothing was changed, try again next turn. */
@@ -128,7 +132,7 @@ void salvo_lane_send_heartbeat(struct salvo_lane *lane, uint32_t broker, int64_t
 extern const char salvo_lane_wait_true[];
 extern const char salvo_lane_wait_false[];
 
-/* A message into an open batch. */
+/* A message into an open batch; LANE_ALONE: it is not in one. */
 enum lane_take salvo_lane_batch_slot(struct salvo_lane *lane, struct salvo_submitter *s,
                                      struct salvo_slot *slot, uint32_t flags, uint32_t queue,
                                      const uint8_t *body, uint32_t body_size, int64_t now_ns);

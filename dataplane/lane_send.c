@@ -380,8 +380,13 @@ enum lane_take salvo_lane_take_slot(struct salvo_lane *lane, struct salvo_submit
                               body_size);
     if (lane->conf.batch.mode != SALVO_BATCH_MODE_OFF && (slot->flags & SALVO_SLOT_ALONE) == 0 &&
         (size_t)body_size + slot->properties_size + SALVO_BATCH_ITEM_OVERHEAD <=
-            lane->conf.batch.bytes_max)
-        return salvo_lane_batch_slot(lane, s, slot, flags, queue, body, body_size, now_ns);
+            lane->conf.batch.bytes_max) {
+        enum lane_take r =
+            salvo_lane_batch_slot(lane, s, slot, flags, queue, body, body_size, now_ns);
+
+        if (r != LANE_ALONE)
+            return r;
+    }
     if (!routed)
         return lane_park_slot(lane, s, slot, flags, queue, body, body_size);
     if (flags & SALVO_REQUEST_ORDERED) {

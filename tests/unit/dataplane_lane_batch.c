@@ -311,6 +311,29 @@ static void batches_for_a_slow_broker_do_not_stop_the_others(void **state)
         assert_int_equal(rig.got[cookies[i]].count, 0);
 }
 
+/* ... and when no more than those may wait, they go alone. */
+static void more_than_may_wait_for_a_dead_broker_do_not_stop_the_others(void **state)
+{
+    (void)state;
+    rig.conf.batch.mode = SALVO_BATCH_MODE_NATURAL;
+    rig_start();
+    rig_net.pend = true;
+    rig_link_dies(rig_link_to(0), SALVO_NET_DOWN_RESET, 0);
+    rig_turns(3);
+    for (uint32_t i = 0; i < 2 * rig.conf.requests_max / 4; i++) {
+        struct salvo_msg *m = rig_claim(0, 0, 40);
+
+        m->slot->flags |= SALVO_SLOT_PINNED;
+        m->slot->budget_ns -= i * MS; /* so that none may share a batch */
+        rig_commit(m);
+    }
+    rig_turns(10);
+    assert_int_equal(rig.lane.batches.count, RIG_BATCHES);
+    assert_int_equal(rig.lane.waiting.count, rig.conf.requests_max / 4);
+    expect_others_go_to_1();
+    rig_net.pend = false;
+}
+
 /* --- order ------------------------------------------------------------------------------------ */
 
 static void ordered_messages_go_one_at_a_time(void **state)
@@ -648,6 +671,7 @@ int main(void)
         RIG_TEST(a_batch_that_cannot_go_lets_the_lane_sleep),
         RIG_TEST(batches_for_a_dead_broker_do_not_stop_the_others),
         RIG_TEST(batches_for_a_slow_broker_do_not_stop_the_others),
+        RIG_TEST(more_than_may_wait_for_a_dead_broker_do_not_stop_the_others),
         RIG_TEST(ordered_messages_go_one_at_a_time),
         RIG_TEST(who_stands_in_line_is_counted_as_waiting),
         RIG_TEST(a_failed_shard_fails_alone),
