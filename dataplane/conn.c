@@ -83,13 +83,21 @@ static struct salvo_chunk *conn_extend(struct salvo_conn *conn, struct salvo_chu
     return &pool->chunks[index];
 }
 
-/* The last chunk, when nothing of it is wanted any more, starts from its front again: it is warm.
- */
+/* Whether the connection holds one chunk, and nothing of it is wanted any more. */
+static bool conn_is_finished(const struct salvo_conn *conn, const struct salvo_chunk_pool *pool)
+{
+    const struct salvo_chunk *chunk;
+
+    if (conn->chunk_last == SALVO_CHUNK_NONE || conn->chunk_first != conn->chunk_last)
+        return false;
+    chunk = &pool->chunks[conn->chunk_last];
+    return chunk->awaited == 0 && chunk->taken + chunk->cut == chunk->used &&
+           chunk->released == chunk->taken;
+}
+
+/* A finished chunk starts from its front again: it is warm. */
 static void conn_rewind(struct salvo_conn *conn, struct salvo_chunk *chunk)
 {
-    if (chunk->awaited != 0 || chunk->used == 0 || chunk->taken + chunk->cut != chunk->used ||
-        chunk->released != chunk->taken)
-        return;
     chunk->used = 0;
     chunk->taken = 0;
     chunk->cut = 0;
@@ -102,7 +110,9 @@ uint32_t salvo_conn_chunks_needed(const struct salvo_conn *conn,
 {
     size_t room = 0;
 
-    if (conn->chunk_last != SALVO_CHUNK_NONE)
+    if (conn_is_finished(conn, pool)) /* it will start from its front */
+        room = pool->chunk_size;
+    else if (conn->chunk_last != SALVO_CHUNK_NONE)
         room = pool->chunk_size - pool->chunks[conn->chunk_last].used;
     if (size <= room)
         return 0;
@@ -118,7 +128,7 @@ uint8_t *salvo_conn_frame_start(struct salvo_conn *conn, struct salvo_chunk_pool
     salvo_assert(header_max <= pool->chunk_size);
     if (conn->chunk_last != SALVO_CHUNK_NONE) {
         chunk = &pool->chunks[conn->chunk_last];
-        if (conn->chunk_first == conn->chunk_last)
+        if (conn_is_finished(conn, pool))
             conn_rewind(conn, chunk);
         if (pool->chunk_size - chunk->used < SALVO_MAX(header_max, (size_t)1))
             chunk = NULL;
@@ -181,6 +191,12 @@ void salvo_conn_seal(struct salvo_conn *conn, struct salvo_chunk_pool *pool)
         return;
     pool->chunks[conn->chunk_last].sealed = true;
     conn_detach(conn, pool);
+}
+
+void salvo_conn_spare(struct salvo_conn *conn, struct salvo_chunk_pool *pool)
+{
+    if (conn_is_finished(conn, pool))
+        salvo_conn_seal(conn, pool);
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */

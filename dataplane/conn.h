@@ -90,6 +90,8 @@ void salvo_conn_append_buffer(struct salvo_conn *conn, struct salvo_chunk_pool *
                               uint8_t **buffer, size_t size);
 /* Nothing more will be written to the last chunk. */
 void salvo_conn_seal(struct salvo_conn *conn, struct salvo_chunk_pool *pool);
+/* Gives back the last chunk if nothing of it is wanted any more. */
+void salvo_conn_spare(struct salvo_conn *conn, struct salvo_chunk_pool *pool);
 /* What was written will never be sent: a parking place keeps bodies only for their requests. */
 void salvo_conn_forget(struct salvo_conn *conn, struct salvo_chunk_pool *pool);
 

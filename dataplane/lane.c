@@ -242,6 +242,7 @@ int salvo_lane_do_work(struct salvo_lane *lane)
         lane->owner = salvo_thread_id();
     salvo_assert_on_lane(lane);
     salvo_born_set(&lane->born, salvo_clock_wall_ms(lane->conf.clock));
+    lane->chunks_gathered = false;
     lane_load_route(lane, now_ns);
 
     work += lane_take_commands(lane, now_ns);   /* control -> lane */

@@ -131,6 +131,7 @@ struct salvo_lane {
     uint32_t *touched; /* brokers whose connection was written to this turn */
     uint32_t touched_count;
     uint32_t chunks_share;    /* chunks one connection may hold */
+    bool chunks_gathered;     /* this turn: those that idle connections held */
     int64_t *route_wanted_ns; /* by topic: when control was last asked */
     int64_t tend_at_ns;       /* connections want looking after */
     int64_t waiting_at_ns;    /* not before: a paused retry */

@@ -54,13 +54,6 @@ static inline bool lane_may_wait(const struct salvo_lane *lane)
     return lane->waiting.count + lane->lined < lane->conf.requests_max / 4;
 }
 
-/* ... and whether it may be parked: a quarter of the chunks stay for what moves. */
-static inline bool lane_may_park(const struct salvo_lane *lane)
-{
-    return lane_may_wait(lane) && salvo_chunk_pool_room(&lane->chunks, false) >=
-                                      (lane->chunks.chunks_max - lane->chunks.reserve) / 4;
-}
-
 /* The line of bound messages (pinned or ordered) whose topic has no route yet. */
 static inline struct salvo_lane_line *lane_topic_line(const struct salvo_lane *lane, uint32_t topic)
 {
@@ -112,6 +105,16 @@ void salvo_lane_encode(struct salvo_lane *lane, struct salvo_request *request,
 /* The most bytes of properties and body in a frame; and whether the chunks suffice for so many. */
 size_t salvo_lane_size_bound(const struct salvo_lane *lane, uint32_t properties_size,
                              uint32_t body_size);
+/* Whether so many chunks are free. When they are short, once a turn, connections that have nothing
+ * to do give back the chunk that they keep warm. */
+bool salvo_lane_chunks_room(struct salvo_lane *lane, uint32_t chunks, bool urgent);
+/* Whether one more may wait that has to be parked: a quarter of the chunks stay for what moves. */
+static inline bool lane_may_park(struct salvo_lane *lane)
+{
+    return lane_may_wait(lane) &&
+           salvo_lane_chunks_room(lane, (lane->chunks.chunks_max - lane->chunks.reserve) / 4,
+                                  false);
+}
 bool salvo_lane_chunks_suffice(struct salvo_lane *lane, uint32_t broker, size_t size, bool urgent);
 const struct salvo_route_queue *salvo_lane_find_queue(const struct salvo_route_topic *topic,
                                                       uint32_t queue);

@@ -190,8 +190,10 @@ void salvo_lane_tend(struct salvo_lane *lane, int64_t now_ns)
         used += lane->conns[i].wanted;
     }
     lane->tend_at_ns = SALVO_MIN(lane->tend_at_ns, at);
-    /* One silent broker may hold its share of the chunks and no more. */
+    /* One silent broker may hold its share of the chunks and no more; one at least, or with more
+     * brokers than chunks each that holds any would count as full. */
     lane->chunks_share = (lane->chunks.chunks_max - lane->chunks.reserve) / SALVO_MAX(used, 1u);
+    lane->chunks_share = SALVO_MAX(lane->chunks_share, 1u);
 }
 
 /* --- what the network says -------------------------------------------------------------------- */

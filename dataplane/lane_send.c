@@ -137,6 +137,19 @@ void salvo_lane_encode(struct salvo_lane *lane, struct salvo_request *request,
     salvo_lane_touch(lane, queue->broker);
 }
 
+bool salvo_lane_chunks_room(struct salvo_lane *lane, uint32_t chunks, bool urgent)
+{
+    if (SALVO_LIKELY(chunks <= salvo_chunk_pool_room(&lane->chunks, urgent)))
+        return true;
+    if (lane->chunks_gathered)
+        return false;
+    lane->chunks_gathered = true;
+    for (uint32_t i = 0; i < lane->conf.brokers_max; i++)
+        salvo_conn_spare(&lane->conns[i], &lane->chunks);
+    salvo_conn_spare(&lane->parking, &lane->chunks);
+    return chunks <= salvo_chunk_pool_room(&lane->chunks, urgent);
+}
+
 /* Whether the chunks suffice for a frame on this connection. */
 bool salvo_lane_chunks_suffice(struct salvo_lane *lane, uint32_t broker, size_t size, bool urgent)
 {
@@ -145,7 +158,7 @@ bool salvo_lane_chunks_suffice(struct salvo_lane *lane, uint32_t broker, size_t 
     uint32_t needed = salvo_conn_chunks_needed(&lane->conns[broker], &lane->chunks, size + 768);
 
     /* One more: a header that does not fit the rest of a chunk leaves that rest unused. */
-    return needed == 0 || needed + 1 <= salvo_chunk_pool_room(&lane->chunks, urgent);
+    return needed == 0 || salvo_lane_chunks_room(lane, needed + 1, urgent);
 }
 
 size_t salvo_lane_size_bound(const struct salvo_lane *lane, uint32_t properties_size,

@@ -44,7 +44,7 @@ bool salvo_lane_park(struct salvo_lane *lane, struct salvo_request *request,
     size_t size = (size_t)properties_size + body_size;
     uint32_t needed = salvo_conn_chunks_needed(parking, &lane->chunks, size);
 
-    if (needed != 0 && needed + 1 > salvo_chunk_pool_room(&lane->chunks, urgent))
+    if (needed != 0 && !salvo_lane_chunks_room(lane, needed + 1, urgent))
         return false;
     salvo_conn_frame_start(parking, &lane->chunks, 1, &request->chunk, &request->offset);
     salvo_conn_append(parking, &lane->chunks, properties, properties_size);

@@ -363,6 +363,7 @@ static void random_life_against_the_model(void **state)
                 deaths++;
                 continue;
             }
+            salvo_conn_spare(&m.conn, &m.pool);
             break;
         }
         if (m.conn.holes_passed != holes)
@@ -544,6 +545,37 @@ static void what_is_forgotten_is_kept_for_its_requests_only(void **state)
     assert_int_equal(m.pool.free_count, CHUNKS - 1);
     frames[0] = write_frame(1, 10, 9); /* and that one from its front */
     assert_int_equal(frames[0]->request->offset, 0);
+}
+
+/* A chunk with nothing in it that is wanted is as good as an empty one, and can be spared; one
+ * that waits for its send, its release or its answer is neither. */
+static void only_a_finished_chunk_is_spared(void **state)
+{
+    struct model_frame *frame;
+
+    (void)state;
+    init();
+    salvo_conn_spare(&m.conn, &m.pool); /* holds none */
+    frame = write_frame(10, 30, 1);
+    for (int step = 0; step < 3; step++) {
+        salvo_conn_spare(&m.conn, &m.pool);
+        assert_int_equal(m.conn.chunks_held, 1);
+        assert_int_equal(salvo_conn_chunks_needed(&m.conn, &m.pool, CHUNK_SIZE), 1);
+        if (step == 0)
+            push(SIZE_MAX);
+        else if (step == 1)
+            let_go(frame);
+    }
+    release(40);
+    assert_int_equal(salvo_conn_chunks_needed(&m.conn, &m.pool, CHUNK_SIZE), 0);
+    assert_int_equal(salvo_conn_chunks_needed(&m.conn, &m.pool, CHUNK_SIZE + 1), 2);
+    salvo_conn_spare(&m.conn, &m.pool);
+    assert_int_equal(m.pool.free_count, CHUNKS);
+    frame = write_frame(10, 30, 2); /* the stream goes on */
+    assert_int_equal(push(SIZE_MAX), 40);
+    release(40);
+    model_check();
+    let_go(frame);
 }
 
 /* --- frames that come back -------------------------------------------------------------------- */
@@ -780,6 +812,7 @@ int main(void)
         cmocka_unit_test(wrong_use_stops_the_process),
         cmocka_unit_test(a_frame_arrived_when_its_last_byte_was_handed_over),
         cmocka_unit_test(what_is_forgotten_is_kept_for_its_requests_only),
+        cmocka_unit_test(only_a_finished_chunk_is_spared),
         cmocka_unit_test(frames_survive_every_split),
         cmocka_unit_test(bad_frames_are_refused_in_any_split),
         cmocka_unit_test(half_a_frame_does_not_outlive_its_connection),

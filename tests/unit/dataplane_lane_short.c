@@ -221,6 +221,68 @@ static void many_that_cannot_go_do_not_hide_one_that_can(void **state)
     rig_expect(again, SALVO_OK, SALVO_STORED_YES, 2);
 }
 
+/* Sends messages one at a time, each answered and released before the next. */
+static void send_one_by_one(unsigned count, size_t size)
+{
+    static struct rig_request r;
+
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t cookie = rig_submit(0, size);
+        struct rig_link *l;
+
+        rig_turn();
+        assert_true(rig_any_request(&r));
+        assert_int_equal(r.cookie, cookie);
+        l = &rig_net.links[r.link];
+        rig_answer(&r, 0);
+        rig_push_event(SALVO_NET_RELEASED, r.link)->released.bytes = l->taken - l->released;
+        l->released = l->taken;
+        rig_turn();
+        rig_expect(cookie, SALVO_OK, SALVO_STORED_YES, 1);
+    }
+}
+
+/* Chunks for one frame at a time: a connection with nothing to do keeps none from the others. */
+static void idle_connections_give_back_their_chunks(void **state)
+{
+    (void)state;
+    rig.conf.chunks_max = rig.conf.chunks_reserve + 3;
+    rig_start();
+    send_one_by_one(10, RIG_CHUNK + 1000);
+}
+
+/* Ordered messages are parked before they are sent, which wants a quarter of the chunks free. */
+static void idle_connections_do_not_keep_others_from_waiting(void **state)
+{
+    static struct rig_request r;
+
+    (void)state;
+    rig.conf.chunks_max = rig.conf.chunks_reserve + 3;
+    rig.conf.chunks_reserve += 1;
+    rig_start();
+    send_one_by_one(2, 3000); /* each connection keeps one of two */
+    rig_submit_shard(0, 7);
+    rig_turns(2);
+    assert_true(rig_any_request(&r));
+}
+
+/* A chunk that is finished is as good as an empty one. */
+static void a_finished_chunk_takes_the_next_frame(void **state)
+{
+    (void)state;
+    rig.conf.chunks_max = rig.conf.chunks_reserve + 2;
+    rig_start();
+    send_one_by_one(10, 3000);
+}
+
+static void more_brokers_than_chunks_leave_each_its_share(void **state)
+{
+    (void)state;
+    rig.conf.chunks_max = rig.conf.chunks_reserve + 1;
+    rig_start();
+    assert_int_equal(rig.lane.chunks_share, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +293,10 @@ int main(void)
         RIG_TEST(released_chunks_make_room_for_what_waits),
         RIG_TEST(many_that_cannot_go_do_not_hide_one_that_can),
         RIG_TEST(cut_frames_make_room_for_what_waits),
+        RIG_TEST(idle_connections_give_back_their_chunks),
+        RIG_TEST(idle_connections_do_not_keep_others_from_waiting),
+        RIG_TEST(a_finished_chunk_takes_the_next_frame),
+        RIG_TEST(more_brokers_than_chunks_leave_each_its_share),
     };
 
     return cmocka_run_group_tests_name("dataplane/lane_short", tests, NULL, NULL);
