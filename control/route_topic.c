@@ -172,6 +172,16 @@ static int32_t kind_sysflag(const struct salvo_config *config, uint32_t kind)
     return salvo_compression_sysflag(compression, config->compress_old_flag);
 }
 
+/* A lane makes a template of its own for a message with a flag; these names must fit it then. */
+static int templates_check_flag(enum salvo_header_form form, const struct salvo_send_fields *fields)
+{
+    struct salvo_send_fields longest = *fields;
+    struct salvo_send_template unused;
+
+    longest.flag = INT32_MIN;
+    return salvo_trace(salvo_send_template_init(&unused, form, &longest, false));
+}
+
 static int templates_of_queue(const struct salvo_config *config,
                               const struct salvo_send_fields *fields,
                               const struct salvo_route_queue *queue, const char *broker_name,
@@ -189,6 +199,11 @@ static int templates_of_queue(const struct salvo_config *config,
         f.queueId = queue->queueId;
         if (fields->brokerName.text != NULL)
             f.brokerName = salvo_text_of(broker_name);
+        if (kind == SALVO_TEMPLATE_SINGLE_COMPRESSED) { /* the longer sysFlag */
+            r = templates_check_flag(form, &f);
+            if (r)
+                return salvo_trace(r);
+        }
         r = salvo_send_template_init(&ret_templates[kind], form, &f, false);
         if (r)
             return salvo_trace(r);

@@ -33,7 +33,7 @@ static const struct salvo_send_template *lane_template(const struct salvo_lane *
     if (fields.brokerName.text != NULL) /* the declared version sends it */
         fields.brokerName = salvo_text_of(lane->route->brokers[queue->broker].name);
     r = salvo_send_template_init(own, lane->conf.form, &fields, false);
-    salvo_assert(r == 0); /* control built the others from the same names */
+    salvo_assert(r == 0); /* control has tried it with the longest flag */
     return own;
 }
 

@@ -377,6 +377,48 @@ static void templates_say_what_their_kind_means(void **state)
     }
 }
 
+/* A lane makes a template of its own for a message with a flag: of the names that control takes it
+ * must be able to, whatever the flag. */
+static void names_are_taken_when_the_longest_flag_fits_too(void **state)
+{
+    for (uint32_t form = 0; form < 2; form++) {
+        char name[SALVO_ROUTE_NAME_MAX];
+        uint32_t size = form == 0 ? 160 : 255; /* too long; each name takes a number */
+        uint32_t topic;
+
+        world->config.header = form;
+        world->config.brokers_max = 64;
+        memset(world->config.group, 'g', 120);
+        memset(world->config.create_topic_key, 'k', 127);
+        topic = start_with_topic("a topic with a name that is long, of sixty-three characters ..");
+        for (memset(name, 'b', size); size > 0; size--) {
+            name[size] = '\0';
+            clear();
+            broker(name, 1, 1);
+            if (apply(topic) == SALVO_ROUTE_GOOD)
+                break;
+        }
+        assert_int_not_equal(size, 0);
+        assert_true(world_error_has(world, "are too long together"));
+        turn();
+        for (int compressed = 0; compressed < 2; compressed++) {
+            struct salvo_send_fields fields = *world_route_topic(world, topic)->fields;
+            struct salvo_send_template t;
+
+            fields.code = SALVO_REQUEST_SEND_MESSAGE_V2;
+            fields.brokerName = salvo_text_of(name);
+            fields.sysFlag = compressed != 0 ? 0x301 : 0;
+            fields.flag = INT32_MIN;
+            assert_int_equal(
+                salvo_send_template_init(&t, (enum salvo_header_form)form, &fields, false), 0);
+        }
+        if (form == 0) {
+            teardown(NULL);
+            setup(NULL);
+        }
+    }
+}
+
 static void the_empty_heartbeat_names_no_group_and_its_opaque_can_be_patched(void **state)
 {
     for (int form = 0; form < 2; form++) {
@@ -487,6 +529,7 @@ int main(void)
         ROUTE_TEST(static_topics_are_refused_in_words),
         ROUTE_TEST(a_new_address_keeps_the_number_and_moves_the_generation),
         ROUTE_TEST(templates_say_what_their_kind_means),
+        ROUTE_TEST(names_are_taken_when_the_longest_flag_fits_too),
         ROUTE_TEST(the_empty_heartbeat_names_no_group_and_its_opaque_can_be_patched),
         ROUTE_TEST(numbers_survive_random_changes),
     };
