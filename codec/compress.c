@@ -24,15 +24,18 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-#define ZLIB_LEVEL_MAX 12
-#define LZ4_LEVEL_MAX  1
-#define ZSTD_LEVEL_MAX 19 /* above are the ultra levels, which want hundreds of megabytes */
-
 static const char *const names[] = {
     [SALVO_COMPRESS_NONE] = "none",
     [SALVO_COMPRESS_ZLIB] = "zlib",
     [SALVO_COMPRESS_LZ4] = "lz4",
     [SALVO_COMPRESS_ZSTD] = "zstd",
+};
+
+static const int levels_max[] = {
+    [SALVO_COMPRESS_NONE] = 0,
+    [SALVO_COMPRESS_ZLIB] = 12,
+    [SALVO_COMPRESS_LZ4] = 1,
+    [SALVO_COMPRESS_ZSTD] = 19, /* above are the ultra levels, which want hundreds of megabytes */
 };
 
 struct salvo_compressor {
@@ -61,6 +64,12 @@ const char *salvo_compression_name(enum salvo_compression compression)
 {
     salvo_assert((size_t)compression < SALVO_ARRAY_LENGTH(names));
     return names[compression];
+}
+
+int salvo_compression_level_max(enum salvo_compression compression)
+{
+    salvo_assert((size_t)compression < SALVO_ARRAY_LENGTH(levels_max));
+    return levels_max[compression];
 }
 
 int32_t salvo_compression_sysflag(enum salvo_compression compression, bool old)
@@ -194,18 +203,14 @@ static size_t lz4_frame(void *state, const char *body, size_t size, uint8_t *byt
 
 static int compressor_zlib(struct salvo_compressor *compressor, int level)
 {
-    if (level < 0 || level > ZLIB_LEVEL_MAX)
-        return salvo_raise(-EINVAL);
     if (level <= 1)
         return salvo_zlib_fast_new(&compressor->zlib_fast);
     compressor->zlib = libdeflate_alloc_compressor(level);
     return compressor->zlib == NULL ? salvo_raise(-ENOMEM) : 0;
 }
 
-static int compressor_lz4(struct salvo_compressor *compressor, int level)
+static int compressor_lz4(struct salvo_compressor *compressor)
 {
-    if (level < 0 || level > LZ4_LEVEL_MAX)
-        return salvo_raise(-EINVAL);
     compressor->lz4 = calloc(1, (size_t)LZ4_sizeofState());
     return compressor->lz4 == NULL ? salvo_raise(-ENOMEM) : 0;
 }
@@ -214,8 +219,6 @@ static int compressor_zstd(struct salvo_compressor *compressor, int level)
 {
     size_t size;
 
-    if (level < 0 || level > ZSTD_LEVEL_MAX)
-        return salvo_raise(-EINVAL);
     level = level == 0 ? 1 : level;
     size = salvo_align_up(ZSTD_estimateCCtxSize(level), SALVO_CACHE_LINE);
     compressor->zstd_bytes = aligned_alloc(SALVO_CACHE_LINE, size);
@@ -236,6 +239,9 @@ int salvo_compressor_new(struct salvo_compressor **ret_compressor,
 
     if (body_size_max > INT32_MAX)
         return salvo_raise(-EINVAL);
+    if ((size_t)compression >= SALVO_ARRAY_LENGTH(levels_max) || level < 0 ||
+        level > levels_max[compression])
+        return salvo_raise(-EINVAL);
     compressor = calloc(1, sizeof(*compressor));
     if (compressor == NULL)
         return salvo_raise(-ENOMEM);
@@ -246,7 +252,7 @@ int salvo_compressor_new(struct salvo_compressor **ret_compressor,
         r = compressor_zlib(compressor, level);
         break;
     case SALVO_COMPRESS_LZ4:
-        r = compressor_lz4(compressor, level);
+        r = compressor_lz4(compressor);
         break;
     case SALVO_COMPRESS_ZSTD:
         r = compressor_zstd(compressor, level);

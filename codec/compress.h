@@ -17,6 +17,8 @@ enum salvo_compression {
 /* By name: none, zlib, lz4, zstd. 0 or -EINVAL. */
 int salvo_compression_parse(const char *name, enum salvo_compression *ret_compression);
 const char *salvo_compression_name(enum salvo_compression compression);
+/* Levels go from 0 to this. */
+int salvo_compression_level_max(enum salvo_compression compression);
 
 /* sysFlag bits: 0x301, 0x101, 0x201. With `old` zlib is 0x1 alone, as 4.x writes it. */
 int32_t salvo_compression_sysflag(enum salvo_compression compression, bool old);

@@ -198,10 +198,19 @@ static int plan_check_texts(const struct salvo_config *config, char *ret_error)
 int salvo_plan_make(const struct salvo_config *config, struct salvo_plan *ret_plan,
                     char ret_error[SALVO_CONFIG_ERROR_MAX])
 {
+    enum salvo_compression compression = (enum salvo_compression)config->compress;
     struct salvo_plan plan = {.lanes_count = config->lanes};
     struct salvo_tcp_config tcp;
     int r;
 
+    if (compression != SALVO_COMPRESS_NONE &&
+        config->compress_level > (uint32_t)salvo_compression_level_max(compression)) {
+        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
+                 "compress_level is %" PRIu32 ", but compress %s has levels 0 to %d: lower it",
+                 config->compress_level, salvo_compression_name(compression),
+                 salvo_compression_level_max(compression));
+        return salvo_raise(-EINVAL);
+    }
     if (config->try_timeout_ms > config->timeout_ms) {
         snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
                  "try_timeout_ms (%" PRId64 ") is longer than timeout_ms (%" PRId64

@@ -1,6 +1,7 @@
 /* control/plan: whether the host has what is planned. */
 #include "tests/unit/unit.h"
 
+#include "codec/compress.h"
 #include "control/plan.h"
 
 #include <errno.h>
@@ -103,6 +104,48 @@ static void with_dpdk_the_memory_of_its_tcp_has_a_row(void **state)
     assert_true(before > 4 * GIB);
 }
 
+/* What a lane's compressor would refuse is refused here, with the range. */
+static void a_compress_level_must_be_one_of_the_compression(void **state)
+{
+    static const struct {
+        const char *compress, *level, *refusal;
+    } steps[] = {
+        {"zlib", "12", NULL},
+        {"zlib", "13", "compress_level is 13, but compress zlib has levels 0 to 12"},
+        {"lz4", "1", NULL},
+        {"lz4", "5", "compress_level is 5, but compress lz4 has levels 0 to 1"},
+        {"zstd", "19", NULL},
+        {"zstd", "22", "compress_level is 22, but compress zstd has levels 0 to 19"},
+        {"none", "22", NULL}, /* nobody asks */
+    };
+    struct salvo_config config;
+    struct salvo_plan plan;
+
+    salvo_config_init(&config);
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(steps); i++) {
+        int r;
+
+        assert_int_equal(
+            salvo_config_set(&config, "compress", steps[i].compress, SALVO_CONFIG_ARGUMENT, error),
+            0);
+        assert_int_equal(salvo_config_set(&config, "compress_level", steps[i].level,
+                                          SALVO_CONFIG_ARGUMENT, error),
+                         0);
+        r = salvo_plan_make(&config, &plan, error);
+        if (r == 0 && config.compress != SALVO_COMPRESS_NONE) {
+            struct salvo_compressor *compressor;
+
+            assert_int_equal(salvo_compressor_new(&compressor, plan.lane.compression,
+                                                  plan.lane.compress_level, 1024),
+                             0);
+            salvo_compressor_free(compressor);
+        }
+        assert_int_equal(r, steps[i].refusal == NULL ? 0 : -EINVAL);
+        if (steps[i].refusal != NULL)
+            assert_non_null(strstr(error, steps[i].refusal));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -111,6 +154,7 @@ int main(void)
         cmocka_unit_test(free_huge_pages_count_where_they_are_wanted),
         cmocka_unit_test(the_memory_of_batches_follows_their_options),
         cmocka_unit_test(with_dpdk_the_memory_of_its_tcp_has_a_row),
+        cmocka_unit_test(a_compress_level_must_be_one_of_the_compression),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
