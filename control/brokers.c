@@ -11,6 +11,8 @@
 
 /* A broker known by name is looked up again when routes are refreshed, but not more often. */
 #define RESOLVE_AGAIN_NS (10 * SALVO_NS_PER_S)
+/* The resolver had no room for the question: by then it may have answered others. */
+#define RESOLVE_BUSY_NS (10 * SALVO_NS_PER_MS)
 
 struct salvo_broker_name {
     struct salvo_broker_name *next;
@@ -30,6 +32,7 @@ int salvo_brokers_init(struct salvo_brokers *brokers, uint32_t brokers_max,
         .report = report,
         .resolver = resolver,
         .fault = fault,
+        .ask_again_ns = INT64_MAX,
     };
     brokers->table = calloc(brokers_max, sizeof(*brokers->table));
     brokers->names_published = calloc(brokers_max, sizeof(*brokers->names_published));
@@ -142,23 +145,16 @@ static void broker_resolved(void *arg, uint64_t cookie, int result,
     brokers->version++;
 }
 
-void salvo_brokers_address(struct salvo_brokers *brokers, uint32_t number, const char *address,
-                           int64_t now_ns)
+/* Asks where the broker's address leads to. False: there is no room for the question yet, and it is
+ * asked again shortly. */
+static bool broker_ask(struct salvo_brokers *brokers, uint32_t number, int64_t now_ns)
 {
     struct salvo_broker *broker = &brokers->table[number];
     char host[SALVO_RESOLVE_HOST_MAX];
     uint16_t port;
-    int r;
+    int r = salvo_address_split(broker->address, host, sizeof(host), &port);
 
-    salvo_assert(broker->state == SALVO_BROKER_USED);
-    if (strcmp(broker->address, address) != 0) {
-        snprintf(broker->address, sizeof(broker->address), "%s", address);
-        broker->resolving = false;
-        broker->resolve_after_ns = 0;
-    }
-    if (broker->resolving || now_ns < broker->resolve_after_ns)
-        return;
-    r = salvo_address_split(broker->address, host, sizeof(host), &port);
+    broker->ask_again = false;
     if (r == 0 && port == 0)
         r = -EINVAL;
     if (r == 0) {
@@ -168,12 +164,57 @@ void salvo_brokers_address(struct salvo_brokers *brokers, uint32_t number, const
         r = salvo_resolver_ask(brokers->resolver, host, port, broker_resolved, brokers,
                                (uint64_t)broker->question << 32 | number, now_ns);
     }
-    if (r) {
-        broker->resolving = false;
-        salvo_report_error(brokers->report, "control: broker address", r,
-                           "broker %s: \"%s\" is no address that can be used", broker->route.name,
-                           address);
+    if (r == 0)
+        return true;
+    broker->resolving = false;
+    if (r == -EBUSY) {
+        broker->ask_again = true;
+        brokers->ask_again_ns = SALVO_MIN(brokers->ask_again_ns, now_ns + RESOLVE_BUSY_NS);
+        return false;
     }
+    salvo_report_error(brokers->report, "control: broker address", r,
+                       "broker %s: \"%s\" is no address that can be used", broker->route.name,
+                       broker->address);
+    return true;
+}
+
+void salvo_brokers_address(struct salvo_brokers *brokers, uint32_t number, const char *address,
+                           int64_t now_ns)
+{
+    struct salvo_broker *broker = &brokers->table[number];
+
+    salvo_assert(broker->state == SALVO_BROKER_USED);
+    if (strcmp(broker->address, address) != 0) {
+        snprintf(broker->address, sizeof(broker->address), "%s", address);
+        broker->resolving = false;
+        broker->resolve_after_ns = 0;
+    }
+    if (!broker->resolving && now_ns >= broker->resolve_after_ns)
+        broker_ask(brokers, number, now_ns);
+}
+
+int salvo_brokers_ask_again(struct salvo_brokers *brokers, int64_t now_ns)
+{
+    int asked = 0;
+
+    if (now_ns < brokers->ask_again_ns)
+        return 0;
+    brokers->ask_again_ns = INT64_MAX;
+    for (uint32_t i = 0; i < brokers->brokers_max; i++) {
+        const struct salvo_broker *broker = &brokers->table[i];
+
+        if (broker->state != SALVO_BROKER_USED || !broker->ask_again)
+            continue;
+        if (!broker_ask(brokers, i, now_ns)) /* and none for those behind it */
+            break;
+        asked++;
+    }
+    return asked;
+}
+
+int64_t salvo_brokers_next_ns(const struct salvo_brokers *brokers)
+{
+    return brokers->ask_again_ns;
 }
 
 void salvo_brokers_topic(struct salvo_brokers *brokers, uint32_t broker, bool gained)

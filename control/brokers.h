@@ -28,6 +28,7 @@ struct salvo_broker {
     uint64_t freed_order;
     uint32_t question; /* to the resolver: the latest one */
     bool resolving;
+    bool ask_again;           /* there was no room for the question */
     int64_t resolve_after_ns; /* a name is not looked up again before */
     char address[SALVO_RESOLVE_HOST_MAX];
     struct salvo_route_broker route; /* as it goes into the next snapshot */
@@ -48,7 +49,8 @@ struct salvo_brokers {
     uint32_t leaving_count;
     uint64_t freed_count;
     uint32_t questions;
-    uint32_t version; /* goes up with every change that a snapshot shows */
+    int64_t ask_again_ns; /* INT64_MAX: nobody has to */
+    uint32_t version;     /* goes up with every change that a snapshot shows */
 
     /* control -> anyone */
     _Atomic(const char *)
@@ -71,6 +73,10 @@ uint32_t salvo_brokers_take(struct salvo_brokers *brokers, const char *name);
 /* Its master's "host:port", as the latest answer has it; looked up when it is new. */
 void salvo_brokers_address(struct salvo_brokers *brokers, uint32_t broker, const char *address,
                            int64_t now_ns);
+
+/* Looks up those that the resolver had no room for. Returns how many; and when the next is due. */
+int salvo_brokers_ask_again(struct salvo_brokers *brokers, int64_t now_ns);
+int64_t salvo_brokers_next_ns(const struct salvo_brokers *brokers);
 
 /* A topic has gained or lost its queues on this broker. */
 void salvo_brokers_topic(struct salvo_brokers *brokers, uint32_t broker, bool gained);

@@ -113,6 +113,7 @@ int salvo_control_do_work(struct salvo_control *control)
     work += salvo_capture_do_work(&control->capture, now_ns);
     work += salvo_rpc_do_work(&control->rpc, now_ns);           /* answers and deadlines */
     work += salvo_resolver_do_work(&control->resolver, now_ns); /* addresses */
+    work += salvo_brokers_ask_again(&control->brokers, now_ns);
     work += salvo_timers_run(&control->timers, now_ns);
     work += salvo_routes_do_work(&control->routes, now_ns); /* questions due */
     work += salvo_route_table_do_work(&control->table);     /* answers -> snapshots -> lanes */
@@ -132,6 +133,7 @@ int64_t salvo_control_next_ns(const struct salvo_control *control)
 
     next_ns = SALVO_MIN(next_ns, salvo_capture_next_ns(&control->capture));
     next_ns = SALVO_MIN(next_ns, salvo_rpc_next_ns(&control->rpc));
+    next_ns = SALVO_MIN(next_ns, salvo_brokers_next_ns(&control->brokers));
     next_ns = SALVO_MIN(next_ns, salvo_routes_next_ns(&control->routes));
     next_ns = SALVO_MIN(next_ns, salvo_heartbeat_next_ns(&control->heartbeat));
     next_ns = SALVO_MIN(next_ns, salvo_detector_next_ns(&control->detector));

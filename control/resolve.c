@@ -271,7 +271,7 @@ int salvo_resolver_ask(struct salvo_resolver *resolver, const char *host, uint16
         pthread_cond_signal(&resolver->shared->asked);
     }
     pthread_mutex_unlock(&resolver->shared->lock);
-    return job == NULL ? -EAGAIN : 0;
+    return job == NULL ? -EBUSY : 0;
 }
 
 int salvo_resolver_do_work(struct salvo_resolver *resolver, int64_t now_ns)

@@ -38,8 +38,8 @@ void salvo_resolver_init(struct salvo_resolver *resolver, struct salvo_net *wake
 void salvo_resolver_deinit(struct salvo_resolver *resolver);
 
 /* Asks. Calls `done` at once for a numeric address; else later, from salvo_resolver_do_work. 0;
- * -ENOENT (a name in virtual time); -EAGAIN: too many at once, or no thread; no call is made then.
- */
+ * -ENOENT (a name in virtual time); -EBUSY: too many at once; -EAGAIN: no thread. Without
+ * 0 no call is made. */
 int salvo_resolver_ask(struct salvo_resolver *resolver, const char *host, uint16_t port,
                        salvo_resolve_fn *done, void *arg, uint64_t cookie, int64_t now_ns);
 

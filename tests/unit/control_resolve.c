@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "base/cpu.h"
+#include "control/brokers.h"
 #include "control/identity.h"
 #include "control/resolve.h"
 #include "control/topics.h"
@@ -83,6 +84,59 @@ static void names_are_looked_up_on_the_helper_and_wake_us(void **state)
     assert_int_equal(good.cookie, 7);
     assert_int_equal(bad.count, 1);
     assert_true(bad.result < 0);
+    salvo_resolver_deinit(&resolver);
+    salvo_net_destroy(net);
+}
+
+/* More names than the resolver takes at once: the others are asked for as soon as it can, and
+ * nobody is told of an error. Answers are taken only after all were asked for, so that it does run
+ * full. */
+static void brokers_by_name_wait_for_the_resolver(void **state)
+{
+    enum { BROKERS = 3 * SALVO_RESOLVE_JOBS_MAX };
+    struct salvo_error_log errors = {0};
+    salvo_counter counters[SALVO_CONTROL_COUNTERS] = {0};
+    struct salvo_report report = {.clock = salvo_clock_system(),
+                                  .log = &(struct salvo_log){.level = SALVO_LOG_ERROR},
+                                  .errors = &errors,
+                                  .counters = counters};
+    struct salvo_resolver resolver;
+    struct salvo_brokers brokers;
+    struct salvo_net_conf conf;
+    struct salvo_net *net;
+    int64_t now_ns = 0;
+    uint32_t left = BROKERS;
+
+    salvo_net_conf_default(&conf, salvo_clock_system());
+    assert_int_equal(salvo_net_epoll_open(&conf, &net), 0);
+    salvo_resolver_init(&resolver, net);
+    assert_int_equal(salvo_brokers_init(&brokers, BROKERS, NULL, 1, &report, &resolver, NULL), 0);
+    assert_int_equal(salvo_brokers_next_ns(&brokers), INT64_MAX);
+    for (uint32_t i = 0; i < BROKERS; i++) {
+        char name[16], address[32];
+
+        snprintf(name, sizeof(name), "b%u", i);
+        snprintf(address, sizeof(address), "localhost:%u", 1000 + i);
+        assert_int_equal(salvo_brokers_take(&brokers, name), i);
+        salvo_brokers_address(&brokers, i, address, now_ns);
+    }
+    for (int round = 0; round < 1000 && left != 0; round++) {
+        assert_true(salvo_brokers_next_ns(&brokers) == INT64_MAX ||
+                    salvo_brokers_next_ns(&brokers) - now_ns <= SALVO_NS_PER_S);
+        now_ns += 100 * SALVO_NS_PER_MS;
+        salvo_brokers_ask_again(&brokers, now_ns);
+        salvo_net_wait(net, 1, 0, 100 * SALVO_NS_PER_MS);
+        salvo_resolver_do_work(&resolver, now_ns);
+        left = 0;
+        for (uint32_t i = 0; i < BROKERS; i++)
+            left += !brokers.table[i].route.has_endpoint;
+    }
+    assert_int_equal(left, 0);
+    assert_int_equal(salvo_brokers_next_ns(&brokers), INT64_MAX);
+    assert_int_equal(atomic_load(&errors.used), 0);
+    for (uint32_t i = 0; i < BROKERS; i++)
+        assert_int_equal(ntohs(brokers.table[i].route.endpoint.v4.sin_port), 1000 + i);
+    salvo_brokers_deinit(&brokers);
     salvo_resolver_deinit(&resolver);
     salvo_net_destroy(net);
 }
@@ -198,6 +252,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numeric_addresses_are_read_and_printed),
         cmocka_unit_test(names_are_looked_up_on_the_helper_and_wake_us),
+        cmocka_unit_test(brokers_by_name_wait_for_the_resolver),
         cmocka_unit_test(virtual_time_has_addresses_only),
         cmocka_unit_test(topics_keep_their_numbers),
         cmocka_unit_test(threads_agree_on_topics),
