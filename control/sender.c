@@ -144,6 +144,7 @@ static int sender_turn_all(struct salvo_sender *sender)
 {
     int64_t now_ns = salvo_clock_mono_ns(sender->clock);
     bool virtual = sender->env.pass != NULL;
+    int lanes_work = 0;
     int work = 0;
 
     if (virtual || now_ns >= sender->control_due_ns) {
@@ -153,15 +154,17 @@ static int sender_turn_all(struct salvo_sender *sender)
     for (uint32_t i = 0; i < sender->lanes_count; i++) {
         int lane_work = salvo_lane_do_work(sender->lanes[i]);
 
-        /* Told here: who turns us need not call salvo_idle() after a turn that found work. */
-        if (lane_work > 0)
-            salvo_idle_next(&sender->idles[i], lane_work, 0, INT64_MAX);
         work += lane_work;
+        lanes_work += lane_work;
     }
+    /* Told here: who turns us need not call salvo_idle() after a turn that found work. The lanes of
+     * one thread rest together, by the strategy of the first. */
+    if (lanes_work > 0)
+        salvo_idle_next(&sender->idles[0], lanes_work, 0, INT64_MAX);
     return work;
 }
 
-/* One thread turns control and every lane; it sleeps in lane 0's net. */
+/* One thread turns control and every lane; whoever wakes one of them wakes it in lane 0's net. */
 static void *sender_shared_run(void *arg)
 {
     struct salvo_sender *sender = arg;
@@ -208,21 +211,57 @@ int64_t salvo_sender_next_ns(struct salvo_sender *sender)
     return next_ns;
 }
 
+/* The rest of several lanes on one thread. It sleeps in one net, and what comes to those of the
+ * others does not end that: while answers are awaited it is as short as they may gather. */
+static void sender_lanes_rest(struct salvo_sender *sender, int64_t now_ns, int64_t max_ns)
+{
+    struct salvo_idle *idle = &sender->idles[0];
+    struct salvo_lane *busiest = sender->lanes[0];
+    uint64_t outstanding = 0;
+    int64_t next_ns = INT64_MAX;
+    struct salvo_idle_plan plan;
+    int64_t gather_ns;
+
+    for (uint32_t i = 0; i < sender->lanes_count; i++) {
+        struct salvo_lane *lane = sender->lanes[i];
+
+        outstanding += salvo_lane_outstanding(lane);
+        next_ns = SALVO_MIN(next_ns, salvo_lane_next_ns(lane, now_ns));
+        if (salvo_lane_outstanding(lane) > salvo_lane_outstanding(busiest))
+            busiest = lane;
+    }
+    if (busiest->answer_ns != 0)
+        salvo_idle_note_answer(idle, busiest->answer_ns);
+    gather_ns = salvo_idle_gather_ns(idle);
+    plan = salvo_idle_next(idle, 0, outstanding, next_ns);
+    plan.wait_ns = SALVO_MIN(plan.wait_ns, max_ns);
+    if (plan.yield || (plan.wait_ns > 0 && outstanding != 0 && gather_ns == 0))
+        sched_yield();
+    else if (plan.wait_ns > 0) {
+        salvo_counter_add(busiest->conf.counters, SALVO_LANE_SLEEPS, 1);
+        if (plan.wait_ns <= gather_ns)
+            salvo_lane_sleep(busiest, plan.events_min, plan.wait_ns, plan.wait_ns, false);
+        else
+            salvo_lanes_sleep(sender->lanes, sender->lanes_count,
+                              outstanding == 0 ? plan.wait_ns : gather_ns);
+    }
+}
+
 void salvo_sender_idle(struct salvo_sender *sender, int work, int64_t max_ns)
 {
     int64_t now_ns;
 
-    if (work > 0 || sender->lanes_count != 1) {
-        if (work == 0)
-            sched_yield();
-        return;
-    }
+    if (work > 0 || sender->lanes[0]->owner != salvo_thread_id())
+        return; /* who did not turn the lanes yet, has nothing to sleep in */
     /* Control's own connections are not in this wait: with something to do soon it is kept short.
      */
     now_ns = salvo_clock_mono_ns(sender->clock);
     max_ns = SALVO_MIN(max_ns, SALVO_MAX(salvo_control_next_ns(&sender->control) - now_ns, 0));
     max_ns = SALVO_MIN(max_ns, 4 * SENDER_CONTROL_TURN_NS);
-    sender_lane_rest(sender, sender->lanes[0], &sender->idles[0], work, max_ns);
+    if (sender->lanes_count == 1)
+        sender_lane_rest(sender, sender->lanes[0], &sender->idles[0], work, max_ns);
+    else
+        sender_lanes_rest(sender, now_ns, max_ns);
 }
 
 /* --- start ------------------------------------------------------------------------------------ */
@@ -465,6 +504,9 @@ static int sender_take(struct salvo_sender *sender, uint64_t seed, char *errbuf,
         if (r)
             return r;
     }
+    if (sender->config.threads != SALVO_THREADS_DEDICATED) /* their thread sleeps there */
+        for (uint32_t i = 1; i < sender->lanes_count; i++)
+            sender->ports[i]->net = sender->ports[0]->net;
     r = sender_control_start(sender, seed, errbuf, errbuf_size);
     if (r == 0)
         r = sender_submitters_start(sender, seed, errbuf, errbuf_size);

@@ -316,6 +316,25 @@ void salvo_lane_sleep(struct salvo_lane *lane, unsigned events_min, int64_t gath
     atomic_thread_fence(memory_order_seq_cst);
 }
 
+void salvo_lanes_sleep(struct salvo_lane *const *lanes, uint32_t lanes_count, int64_t timeout_ns)
+{
+    bool input = false;
+
+    for (uint32_t i = 0; i < lanes_count; i++) {
+        salvo_assert_on_lane(lanes[i]);
+        atomic_store_explicit(&lanes[i]->port.asleep, 1, memory_order_release);
+    }
+    /* As in salvo_lane_sleep, before and after. */
+    atomic_thread_fence(memory_order_seq_cst);
+    for (uint32_t i = 0; i < lanes_count; i++)
+        input |= lane_has_input(lanes[i]);
+    if (!input)
+        salvo_net_wait(lanes[0]->net, 1, 0, timeout_ns);
+    for (uint32_t i = 0; i < lanes_count; i++)
+        atomic_store_explicit(&lanes[i]->port.asleep, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
 /* --- memory ----------------------------------------------------------------------------------- */
 
 /* The pieces of a lane's memory that are not fields of its own. */

@@ -194,6 +194,10 @@ uint64_t salvo_lane_outstanding(const struct salvo_lane *lane);
 void salvo_lane_sleep(struct salvo_lane *lane, unsigned events_min, int64_t gather_ns,
                       int64_t timeout_ns, bool announced);
 
+/* The same, announced, for lanes that one thread turns: in the net of the first, which the ports of
+ * all of them wake. */
+void salvo_lanes_sleep(struct salvo_lane *const *lanes, uint32_t lanes_count, int64_t timeout_ns);
+
 /* What must hold when nothing is open: no request, item, or chunk in use, nothing waiting. For
  * tests and the simulator, after a drain and with all connections gone. NULL, or a literal saying
  * what is left. */

@@ -8,7 +8,7 @@
 struct salvo_lane_port {
     /* fixed after start */
     uint32_t lane_index;
-    struct salvo_net *net;            /* control may only wake it */
+    struct salvo_net *net;            /* others may only wake it; one for the lanes of one thread */
     salvo_availability *availability; /* brokers_max words, shared by all lanes */
 
     /* control -> lane */

@@ -7,9 +7,10 @@
 #include <errno.h>
 
 /* Nobody answers there: whatever is submitted waits for its route. */
-static salvo *sender_in_caller_mode(void)
+static salvo *sender_in_caller_mode(const char *lanes)
 {
-    static const char *const options[][2] = {
+    const char *const options[][2] = {
+        {"lanes", lanes},
         {"threads", "caller"},
         {"net", "null"},
         {"nameserver", "127.0.0.1:1"},
@@ -37,7 +38,7 @@ static void count_result(void *arg, const salvo_result *result)
  * such turn, it would never gather again, and wake for each answer. */
 static void a_turn_that_found_work_ends_the_idle_turns(void **state)
 {
-    salvo *sender = sender_in_caller_mode();
+    salvo *sender = sender_in_caller_mode("1");
     const struct salvo_idle *idle = &salvo_sender_of(sender)->idles[0];
     salvo_submitter *submitter = salvo_submitter_open(sender);
     salvo_topic *topic = salvo_topic_open(sender, "T");
@@ -63,9 +64,31 @@ static void a_turn_that_found_work_ends_the_idle_turns(void **state)
     assert_int_equal(salvo_close(sender), 0);
 }
 
+/* The lanes of one thread sleep together: what wakes one of them wakes the thread. */
+static void several_lanes_sleep_when_none_has_work(void **state)
+{
+    salvo *sender = sender_in_caller_mode("3");
+    struct salvo_sender *inside = salvo_sender_of(sender);
+    uint64_t sleeps = 0;
+
+    salvo_idle(sender, 0, 1000); /* nothing was turned yet: returns */
+    while (salvo_do_work(sender) != 0)
+        ;
+    for (unsigned i = 0; i < 3; i++)
+        salvo_idle(sender, 0, 1000);
+    for (uint32_t i = 0; i < 3; i++) {
+        sleeps += salvo_counter_get(inside->lanes[i]->conf.counters, SALVO_LANE_SLEEPS);
+        assert_ptr_equal(inside->ports[i]->net, inside->lanes[0]->net);
+        assert_int_equal(atomic_load(&inside->ports[i]->asleep), 0);
+    }
+    assert_true(sleeps > 0);
+    salvo_drain(sender, 0);
+    assert_int_equal(salvo_close(sender), 0);
+}
+
 static void captures_are_for_dpdk_and_the_error_names_the_way_of_others(void **state)
 {
-    salvo *sender = sender_in_caller_mode();
+    salvo *sender = sender_in_caller_mode("1");
     char error[SALVO_ERROR_MAX];
 
     assert_int_equal(salvo_capture_start(sender, "/tmp/none.pcap", NULL, error, sizeof(error)),
@@ -106,6 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_turn_that_found_work_ends_the_idle_turns),
+        cmocka_unit_test(several_lanes_sleep_when_none_has_work),
         cmocka_unit_test(captures_are_for_dpdk_and_the_error_names_the_way_of_others),
         cmocka_unit_test(options_of_captures_are_checked_before_anything_is_taken),
     };
