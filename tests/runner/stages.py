@@ -129,12 +129,6 @@ def with_java(job):
     return with_program(job) and job.command(["tests/e2e/setup"], limit_s=SCRIPT_LIMIT)
 
 
-def with_java_as_shipped(job):
-    """The program as deploy/quickstart builds it, and what bench/run needs beside it."""
-    return with_java(job) and build(job, "build-shipped", "gcc", (
-        "--buildtype=release", "-Db_lto=true", "-Dtests=false"))
-
-
 def with_dpdk(job):
     """A build that has DPDK in it, or none."""
     job.command(["deploy/install", "dpdk"], quiet=True)
@@ -159,7 +153,7 @@ def brokers_by_dpdk(device, which):
                         more=(f"--net={device}", "-k", which))
 
 
-E2E_ENVIRONMENT = {"SALVO_BIN": "build-shipped/salvo"}
+E2E_ENVIRONMENT = {"SALVO_BIN": "build-gcc/salvo"}
 
 STAGES = (
     script_stage("tidy", "layers, forbidden calls, format, leftovers, dead files",
@@ -195,7 +189,7 @@ STAGES = (
     pytest_stage("golden", "the golden frames are what Java's encoder makes",
                  ["tests/e2e/test_golden.py"], needs="tests/e2e/test_golden.py", before=with_java),
     pytest_stage("e2e", "real RocketMQ nameservers and brokers, read back by Java", ["tests/e2e"],
-                 needs="tests/e2e/setup", before=with_java_as_shipped, environment=E2E_ENVIRONMENT,
+                 needs="tests/e2e/setup", before=with_java, environment=E2E_ENVIRONMENT,
                  limit_s=3600, more=("--ignore=tests/e2e/test_golden.py",)),
     brokers_by_dpdk("af_packet", "(4.7.1 or 5.3.3 or million or one_by_one) and not 4.9.7"),
     *(brokers_by_dpdk(device, f"(4.7.1 or 5.3.3) and ({ON_EACH_DEVICE})")
