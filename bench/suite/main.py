@@ -39,6 +39,8 @@ class Plan:
         # Rows that are beside nothing need fewer rounds.
         self.alone_repeats = min(self.repeats, 5)
         self.alone_seconds = 0.5 if quick else 2.0
+        self.open_repeats = 1 if quick else 5
+        self.open_seconds = 0.5 if quick else 0.2
         self.loss_seconds = 0.5 if quick else 4.0
         self.java_repeats = 1 if quick else 4
         self.java_seconds = 1 if quick else 4
