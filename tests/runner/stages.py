@@ -124,6 +124,12 @@ def with_program(job):
     return build(job, *GCC_RELEASE)
 
 
+def as_shipped(job):
+    """What deploy/quickstart builds, warnings of the link are errors."""
+    return build(job, "build-shipped", "gcc", ("--buildtype=release", "-Db_lto=true",
+                                               "-Dtests=false", "-Dbench=false"))
+
+
 def with_java(job):
     job.command(["deploy/install", "e2e"], quiet=True)
     return with_program(job) and job.command(["tests/e2e/setup"], limit_s=SCRIPT_LIMIT)
@@ -174,6 +180,9 @@ STAGES = (
                 suites=("unit",), slower=10),
     meson_stage("alloc", "gcc, debug, a lane that allocates aborts", "build-alloc", "gcc",
                 ("--buildtype=debug", "-Dalloc_check=true"), slower=3),
+    pytest_stage("shipped", "the library of a build as deploy/quickstart makes it, installed",
+                 ["tests/e2e/test_library_linked.py"], before=as_shipped,
+                 environment={"SALVO_BIN": "build-shipped/salvo"}),
     script_stage("sim", "1,000 seeds of the whole sender in virtual time",
                  ["tests/sim/run", "build-gcc"], needs="tests/sim/run", before=with_program),
     script_stage("sim-tcp", "200 seeds of the whole sender over salvo's own TCP, on a bad wire",
