@@ -139,6 +139,7 @@ struct salvo_lane {
     bool ring_has_more;       /* this turn's bound was reached before the rings were empty */
     uint64_t compressed;      /* bytes handed to the compressor this turn */
     uint32_t unbound;         /* requests in the lines of topics */
+    bool bind_again;          /* of a topic that has a route, for want of room: in the next turn */
     bool waiting_dirty;       /* something changed that may let waiting requests go */
     uint32_t waiting_unseen;  /* those at the front that were not looked at since it did */
     uint64_t open;            /* messages taken and without a result */

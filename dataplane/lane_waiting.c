@@ -278,6 +278,7 @@ static int lane_bind(struct salvo_lane *lane, int64_t now_ns)
 {
     int work = 0;
 
+    lane->bind_again = false;
     for (uint32_t i = 0; lane->unbound != 0 && i < lane->conf.topics_max; i++) {
         struct salvo_lane_line *line = lane_topic_line(lane, i);
         const struct salvo_route_topic *topic = lane_topic(lane, i);
@@ -292,7 +293,7 @@ static int lane_bind(struct salvo_lane *lane, int64_t now_ns)
         while (line->head != SALVO_REQUEST_NONE &&
                lane_bind_one(lane, topic, &lane->inflight.requests[line->head], now_ns))
             work++;
-        lane->waiting_dirty |= line->head != SALVO_REQUEST_NONE;
+        lane->bind_again |= line->head != SALVO_REQUEST_NONE;
     }
     return work;
 }
@@ -307,9 +308,10 @@ int salvo_lane_send_waiting(struct salvo_lane *lane, int64_t now_ns)
         lane->waiting_dirty = true;
         lane->waiting_at_ns = INT64_MAX;
     }
+    if (lane->waiting_dirty || lane->bind_again)
+        work += lane_bind(lane, now_ns);
     if (lane->waiting_dirty) {
         lane->waiting_dirty = false;
-        work += lane_bind(lane, now_ns);
         lane->waiting_unseen = lane->waiting.count;
     }
     index = lane->waiting.head;

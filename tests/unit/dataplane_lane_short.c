@@ -221,6 +221,63 @@ static void many_that_cannot_go_do_not_hide_one_that_can(void **state)
     rig_expect(again, SALVO_OK, SALVO_STORED_YES, 2);
 }
 
+/* Topic 0 has its route, or none, from the next turn on. */
+static void publish(bool routed)
+{
+    static struct salvo_route route;
+
+    rig.topic_list[0] = routed ? &rig.topics[0].topic : NULL;
+    route = rig.route;
+    route.epoch = rig.lane.route_epoch + 1;
+    salvo_lane_port_publish(&rig.lane.port, &route);
+}
+
+/* As many wait as may, so the open batch cannot, and the message behind it cannot be given to its
+ * queue: nothing to be busy with until that changes. */
+static void a_line_that_cannot_be_bound_lets_the_lane_sleep(void **state)
+{
+    static struct rig_request r;
+    uint32_t ordered[2], link;
+
+    (void)state;
+    rig.conf.requests_max = 4 * (SALVO_LANE_WAITING_PER_CYCLE + 30);
+    rig.conf.batch.mode = SALVO_BATCH_MODE_NATURAL;
+    rig_start();
+    rig_net.pend = true;
+    rig_link_dies(rig_link_to(0), SALVO_NET_DOWN_RESET, 0);
+    rig_pass_ms(20);
+    ordered[0] = rig_submit_shard(0, 8);
+    for (int i = 0; i < SALVO_LANE_WAITING_PER_CYCLE + 29; i++) {
+        struct salvo_msg *m = rig_claim(0, 0, 40);
+
+        m->slot->flags |= SALVO_SLOT_PINNED | SALVO_SLOT_ALONE;
+        m->slot->budget_ns = 500 * MS;
+        rig_commit(m);
+    }
+    rig_turn();
+    publish(false);
+    ordered[1] = rig_submit_shard(0, 8);
+    rig_turn();
+    publish(true);
+    rig_turns(3);
+    assert_int_equal(rig.lane.batches.count, 1);
+    assert_int_equal(rig.lane.unbound, 1);
+    assert_int_equal(salvo_lane_do_work(&rig.lane), 0);
+    rig_pass_ms(501);
+    assert_int_equal(rig.lane.unbound, 0);
+    link = rig_net.links_count - 1;
+    rig_net.links[link].up = true;
+    rig_push_event(SALVO_NET_UP, link);
+    for (int i = 0; i < 2; i++) {
+        rig_turns(2);
+        assert_true(rig_any_request(&r));
+        assert_int_equal(r.cookie, ordered[i]);
+        rig_answer(&r, 0);
+    }
+    rig_turn();
+    rig_expect(ordered[1], SALVO_OK, SALVO_STORED_YES, 1);
+}
+
 /* Sends messages one at a time, each answered and released before the next. */
 static void send_one_by_one(unsigned count, size_t size)
 {
@@ -292,6 +349,7 @@ int main(void)
         RIG_TEST(a_time_out_makes_room_for_what_waits),
         RIG_TEST(released_chunks_make_room_for_what_waits),
         RIG_TEST(many_that_cannot_go_do_not_hide_one_that_can),
+        RIG_TEST(a_line_that_cannot_be_bound_lets_the_lane_sleep),
         RIG_TEST(cut_frames_make_room_for_what_waits),
         RIG_TEST(idle_connections_give_back_their_chunks),
         RIG_TEST(idle_connections_do_not_keep_others_from_waiting),
