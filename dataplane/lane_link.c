@@ -155,8 +155,10 @@ static void lane_tend_broker(struct salvo_lane *lane, uint32_t broker, int64_t n
             conn->draining = true;
         if (conn->draining && conn->inflight == 0)
             salvo_lane_close(lane, conn);
+        if (conn->draining) /* gets no heartbeats; what it still has in flight has deadlines */
+            return;
         heartbeat_ns = conn->last_sent_ns + lane->conf.heartbeat_ns;
-        if (!conn->draining && now_ns >= heartbeat_ns) {
+        if (now_ns >= heartbeat_ns) {
             conn->last_sent_ns = now_ns;
             heartbeat_ns = now_ns + lane->conf.heartbeat_ns;
             salvo_lane_send_heartbeat(lane, broker, now_ns);

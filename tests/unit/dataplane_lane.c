@@ -439,6 +439,25 @@ static void a_broker_that_leaves_may_answer_what_is_in_flight(void **state)
     assert_int_equal(rig.counters[SALVO_LANE_CONNECTIONS_UP], 1);
 }
 
+/* ... and gets no heartbeats any more: that one is due is nothing to be awake for. */
+static void a_broker_that_leaves_lets_the_lane_sleep(void **state)
+{
+    static struct rig_request r;
+
+    (void)state;
+    rig.conf.heartbeat_ns = 100 * MS;
+    rig_start();
+    rig_net.pend = true;
+    rig_link_dies(rig_link_to(0), SALVO_NET_DOWN_RESET, 0);
+    rig_submit_pinned(2);
+    rig_turn();
+    assert_true(rig_next_request(1, &r));
+    publish_without_1(false);
+    rig_pass_ms(200);
+    assert_false(rig_net.links[r.link].down);
+    assert_int_equal(salvo_lane_next_ns(&rig.lane, rig.clock.mono_now_ns), 800 * MS);
+}
+
 /* No time passes: nobody waits for the connection's time to be up. */
 static void a_broker_that_leaves_is_not_waited_for_while_connecting(void **state)
 {
@@ -669,6 +688,7 @@ int main(void)
         RIG_TEST(a_connection_that_cannot_be_begun_is_told_with_the_cause),
         RIG_TEST(messages_without_a_route_wait_for_it),
         RIG_TEST(a_broker_that_leaves_may_answer_what_is_in_flight),
+        RIG_TEST(a_broker_that_leaves_lets_the_lane_sleep),
         RIG_TEST(a_broker_that_leaves_is_not_waited_for_while_connecting),
         RIG_TEST(a_broker_that_moves_is_connected_to_where_it_is_now),
         RIG_TEST(no_route_in_time_is_said),
