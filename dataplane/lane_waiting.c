@@ -197,6 +197,14 @@ static const struct salvo_route_queue *lane_waiting_queue(struct salvo_lane *lan
     return &topic->queues[index];
 }
 
+/* The most bytes of its properties and body in another frame; what lies in one has its escapes. */
+static size_t lane_waiting_bound(const struct salvo_lane *lane, const struct salvo_request *request)
+{
+    if (request->flags & SALVO_REQUEST_RAW_PROPERTIES)
+        return salvo_lane_size_bound(lane, request->properties_size, request->body_size);
+    return (size_t)request->properties_size + request->body_size;
+}
+
 /* Sends one waiting request if it can go. */
 static bool lane_send_one_waiting(struct salvo_lane *lane, struct salvo_request *request,
                                   int64_t now_ns)
@@ -220,9 +228,7 @@ static bool lane_send_one_waiting(struct salvo_lane *lane, struct salvo_request 
         lane->waiting_at_ns = SALVO_MIN(lane->waiting_at_ns, request->not_before_ns);
         return false;
     }
-    if (!salvo_lane_chunks_suffice(
-            lane, queue->broker,
-            salvo_lane_size_bound(lane, request->properties_size, request->body_size), true)) {
+    if (!salvo_lane_chunks_suffice(lane, queue->broker, lane_waiting_bound(lane, request), true)) {
         lane_count(lane, SALVO_LANE_CHUNKS_SHORT, 1);
         return false;
     }

@@ -406,6 +406,8 @@ uint32_t rig_submit_pinned(uint32_t queue)
 
 bool rig_next_request(uint32_t broker, struct rig_request *ret_request)
 {
+    static uint8_t unescaped[SALVO_KIB(16)]; /* what the request's fields point into */
+
     for (uint32_t i = 0; i < rig_net.links_count; i++) {
         struct rig_link *l = &rig_net.links[i];
         struct salvo_frame frame;
@@ -419,7 +421,7 @@ bool rig_next_request(uint32_t broker, struct rig_request *ret_request)
             continue;
         l->read += frame.size;
         assert_int_equal(salvo_header_read(&header, frame.form, frame.header, frame.header_size,
-                                           (uint8_t[4096]){0}, 4096),
+                                           unescaped, sizeof(unescaped)),
                          0);
         *ret_request = (struct rig_request){.link = i, .broker = broker, .opaque = header.opaque};
         assert_int_equal(salvo_send_read(&header, &ret_request->fields, &why), 0);

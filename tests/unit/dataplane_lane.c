@@ -123,6 +123,45 @@ static void time_that_is_up_in_the_pause_after_a_refusal_is_a_refusal(void **sta
     assert_non_null(strstr(rig.got[cookie].detail, "refused"));
 }
 
+/* A message whose property has `count` bytes that take six each in a JSON header is refused by one
+ * broker and goes to the other. */
+static void retry_with_escapes(unsigned count)
+{
+    static char value[SALVO_PROPERTIES_SIZE_MAX];
+    static struct rig_request r;
+    struct salvo_text wire;
+    struct salvo_msg *m;
+    uint32_t cookie, first;
+
+    rig.conf.form = SALVO_HEADER_JSON;
+    rig_start();
+    m = rig_claim(0, 0, 40);
+    memset(value, '\x07', count);
+    value[count] = '\0';
+    assert_int_equal(salvo_submitter_set_property(m, "K", value, false), 0);
+    cookie = rig_commit(m);
+    rig_turn();
+    assert_true(rig_any_request(&r));
+    first = r.broker;
+    rig_answer(&r, SALVO_RESPONSE_SYSTEM_ERROR);
+    rig_turn();
+    assert_true(rig_next_request(1 - first, &r));
+    assert_int_equal(r.cookie, cookie);
+    wire = salvo_property_find(r.fields.properties.text, r.fields.properties.size, "K");
+    assert_int_equal(wire.size, count);
+    assert_memory_equal(wire.text, value, count);
+    rig_answer(&r, 0);
+    rig_turn();
+    rig_expect(cookie, SALVO_OK, SALVO_STORED_YES, 2);
+}
+
+/* They lie escaped in the frame of the first try: no room is needed to escape them once more. */
+static void escaped_properties_need_no_more_chunks_again(void **state)
+{
+    (void)state;
+    retry_with_escapes(3500);
+}
+
 static void a_pinned_message_stays_on_its_queue(void **state)
 {
     static struct rig_request r;
@@ -677,6 +716,7 @@ int main(void)
         RIG_TEST(after_the_last_try_the_brokers_word_is_given),
         RIG_TEST(a_brokers_word_is_shown_without_escapes),
         RIG_TEST(time_that_is_up_in_the_pause_after_a_refusal_is_a_refusal),
+        RIG_TEST(escaped_properties_need_no_more_chunks_again),
         RIG_TEST(a_pinned_message_stays_on_its_queue),
         RIG_TEST(an_answer_after_its_try_was_given_up_is_late),
         RIG_TEST(silence_until_the_budget_is_spent_is_unknown),
