@@ -514,7 +514,8 @@ size_t salvo_send_template_write(const struct salvo_send_template *t, uint8_t *b
 {
     size_t size;
 
-    salvo_assert(properties_size <= INT16_MAX); /* a broker stores its length in 16 bits */
+    /* A broker stores its length in 16 bits, unescaped: those that lie there may be longer. */
+    salvo_assert(properties == NULL || properties_size <= INT16_MAX);
     salvo_assert(born->ms != 0);
 
     if (t->form == SALVO_HEADER_BINARY)

@@ -162,6 +162,13 @@ static void escaped_properties_need_no_more_chunks_again(void **state)
     retry_with_escapes(3500);
 }
 
+/* More than the 32,767 bytes that a broker takes of them unescaped. */
+static void properties_may_be_longer_escaped_than_a_broker_takes(void **state)
+{
+    (void)state;
+    retry_with_escapes(5500);
+}
+
 static void a_pinned_message_stays_on_its_queue(void **state)
 {
     static struct rig_request r;
@@ -717,6 +724,7 @@ int main(void)
         RIG_TEST(a_brokers_word_is_shown_without_escapes),
         RIG_TEST(time_that_is_up_in_the_pause_after_a_refusal_is_a_refusal),
         RIG_TEST(escaped_properties_need_no_more_chunks_again),
+        RIG_TEST(properties_may_be_longer_escaped_than_a_broker_takes),
         RIG_TEST(a_pinned_message_stays_on_its_queue),
         RIG_TEST(an_answer_after_its_try_was_given_up_is_late),
         RIG_TEST(silence_until_the_budget_is_spent_is_unknown),
