@@ -419,11 +419,10 @@ static void digits_write(uint8_t *bytes, uint32_t value, unsigned pairs)
 void salvo_born_write(struct salvo_born *born, int64_t ms)
 {
     uint8_t *to = (uint8_t *)born->digits;
-    uint32_t low = (uint32_t)(ms % 100000000);
-    uint32_t high = (uint32_t)(ms / 100000000); /* five digits */
+    int64_t written = SALVO_CLAMP(ms, BORN_PLACEHOLDER, 10 * BORN_PLACEHOLDER - 1);
+    uint32_t low = (uint32_t)(written % 100000000);
+    uint32_t high = (uint32_t)(written / 100000000); /* five digits */
 
-    salvo_assert(ms >= BORN_PLACEHOLDER);
-    salvo_assert(ms < 10 * BORN_PLACEHOLDER);
     born->ms = ms;
     to[0] = (uint8_t)('0' + high / 10000);
     digits_write(to + 1, high % 10000, 2);

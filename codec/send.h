@@ -70,7 +70,8 @@ struct salvo_born {
 
 void salvo_born_write(struct salvo_born *born, int64_t ms);
 
-/* ms: wall clock, of 13 digits. */
+/* ms: wall clock, not 0. A time that has no 13 digits, of a clock that was never set, is written as
+ * the nearest that has. */
 static inline void salvo_born_set(struct salvo_born *born, int64_t ms)
 {
     if (born->ms != ms)

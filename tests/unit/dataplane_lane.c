@@ -39,6 +39,24 @@ static void a_good_answer_fills_every_field(void **state)
     assert_int_equal(slot->done_ns, rig.clock.mono_now_ns);
 }
 
+/* A machine that has just started may not know the time yet. */
+static void a_wall_clock_that_was_never_set_stops_nothing(void **state)
+{
+    static struct rig_request r;
+    uint32_t cookie;
+
+    (void)state;
+    rig.clock.wall_now_ms = 5000;
+    rig_start();
+    cookie = rig_submit(0, 40);
+    rig_turn();
+    assert_true(rig_any_request(&r));
+    assert_int_equal(r.fields.bornTimestamp, INT64_C(1000000000000));
+    rig_answer(&r, 0);
+    rig_turn();
+    rig_expect(cookie, SALVO_OK, SALVO_STORED_YES, 1);
+}
+
 static void a_refused_try_goes_to_the_other_broker(void **state)
 {
     static struct rig_request first, second;
@@ -719,6 +737,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         RIG_TEST(a_good_answer_fills_every_field),
+        RIG_TEST(a_wall_clock_that_was_never_set_stops_nothing),
         RIG_TEST(a_refused_try_goes_to_the_other_broker),
         RIG_TEST(after_the_last_try_the_brokers_word_is_given),
         RIG_TEST(a_brokers_word_is_shown_without_escapes),
