@@ -3,8 +3,8 @@
  *
  * Commands go control -> lane, events lane -> control, each through its own SPSC ring as one
  * fixed-size record. A full event ring never stops a lane: ROUTE_WANTED, OUTCOME and *_ERROR are
- * advice and are dropped and counted; the others are tried again by the lane next turn until they
- * fit. */
+ * advice and CONNECTION_* news, and are dropped and counted; the others are tried again by the lane
+ * next turn until they fit. */
 #pragma once
 
 #include "base/base.h"
