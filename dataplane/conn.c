@@ -449,7 +449,7 @@ void salvo_conn_timed_out(struct salvo_conn *conn, int64_t sent_ns, int64_t now_
 {
     if (conn->answered_ns >= sent_ns)
         return;
-    if (!conn->silent)
+    if (!conn->silent || conn->answered_ns >= conn->silent_since_ns)
         conn->silent_since_ns = now_ns;
     conn->silent = true;
     conn->window = 1;

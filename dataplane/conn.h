@@ -60,9 +60,10 @@ struct salvo_conn {
     uint32_t gather_size;
     bool gather_used; /* the last frame given lies in gather */
     bool answered;    /* since it came up */
-    bool silent; /* a try timed out and no answer came since it was sent; survives reconnects */
-    int64_t answered_ns; /* the last answer */
-    int64_t silent_since_ns;
+    bool silent; /* a try timed out and no answer came since it was sent, until the window is whole
+                    again; survives reconnects */
+    int64_t answered_ns;      /* the last answer */
+    int64_t silent_since_ns;  /* the first time-out that no answer followed */
     uint32_t outcomes_untold; /* good ones, for sampling */
 };
 
@@ -166,3 +167,12 @@ static inline void salvo_conn_answered(struct salvo_conn *conn, int64_t now_ns)
 /* A try that was sent at sent_ns timed out. When nothing at all came since, the broker is silent:
  * one request at a time is enough to see it come back, and the others have somewhere else to go. */
 void salvo_conn_timed_out(struct salvo_conn *conn, int64_t sent_ns, int64_t now_ns);
+
+/* Whether tries have timed out for `for_ns` now and nothing came in between. `silent` itself ends
+ * only when the window is whole again. */
+static inline bool salvo_conn_is_silent(const struct salvo_conn *conn, int64_t for_ns,
+                                        int64_t now_ns)
+{
+    return conn->silent && conn->answered_ns < conn->silent_since_ns &&
+           now_ns - conn->silent_since_ns >= for_ns;
+}

@@ -217,10 +217,8 @@ static void lane_expire_sent(struct salvo_lane *lane, struct salvo_request *requ
         salvo_lane_outcome(lane, broker, SALVO_OUTCOME_TIMEOUT, 0, now_ns - request->sent_ns);
         lane_decide(lane, request, try_end, NULL, now_ns);
     }
-    if (conn->silent && !conn->closing && conn->state == SALVO_CONN_UP &&
-        now_ns - conn->silent_since_ns > LANE_SILENCE_MAX_NS) {
+    if (salvo_conn_is_silent(conn, LANE_SILENCE_MAX_NS, now_ns))
         salvo_lane_close(lane, conn);
-    }
 }
 
 void salvo_lane_on_expired(struct salvo_lane *lane, struct salvo_request *request, int64_t now_ns)

@@ -128,6 +128,31 @@ static void a_time_out_makes_room_for_what_waits(void **state)
     rig_expect(again, SALVO_OK, SALVO_STORED_YES, 2);
 }
 
+/* A broker that was silent once and has answered since is not silent yet when a second try times
+ * out, however long after. */
+static void an_answer_ends_a_silence(void **state)
+{
+    static struct rig_request r;
+    uint32_t link;
+
+    (void)state;
+    rig_start();
+    link = rig_link_to(0);
+    submit_to(0, 40, 1000 * MS);
+    rig_pass_ms(1001);
+    while (rig_any_request(&r))
+        ;
+    submit_to(0, 40, 1000 * MS);
+    rig_turn();
+    assert_true(rig_any_request(&r));
+    rig_answer(&r, 0);
+    rig_pass_ms(12000);
+    submit_to(0, 40, 1000 * MS);
+    rig_pass_ms(1100);
+    assert_int_equal(rig.counters[SALVO_LANE_MESSAGES_TIMED_OUT], 2);
+    assert_false(rig_net.links[link].down);
+}
+
 static void release(uint32_t link)
 {
     struct rig_link *l = &rig_net.links[link];
@@ -347,6 +372,7 @@ int main(void)
         RIG_TEST(a_message_at_the_front_of_its_ring_ends_at_its_own_deadline),
         RIG_TEST(short_chunks_only_hold_up),
         RIG_TEST(a_time_out_makes_room_for_what_waits),
+        RIG_TEST(an_answer_ends_a_silence),
         RIG_TEST(released_chunks_make_room_for_what_waits),
         RIG_TEST(many_that_cannot_go_do_not_hide_one_that_can),
         RIG_TEST(a_line_that_cannot_be_bound_lets_the_lane_sleep),
