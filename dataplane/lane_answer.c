@@ -6,10 +6,6 @@
 /* ... and after a try on a fixed queue failed otherwise. */
 #define LANE_FIXED_PAUSE_NS (2 * SALVO_NS_PER_MS)
 
-/* A broker that says nothing for so long while requests wait is given a new connection: this one
- * may be half open. */
-#define LANE_SILENCE_MAX_NS (10 * SALVO_NS_PER_S)
-
 /* Another try: the request keeps its body where it lies and waits for a connection. `code`: the
  * broker's answer to this one; 0: it had none. */
 static void lane_again(struct salvo_lane *lane, struct salvo_request *request,
@@ -217,8 +213,10 @@ static void lane_expire_sent(struct salvo_lane *lane, struct salvo_request *requ
         salvo_lane_outcome(lane, broker, SALVO_OUTCOME_TIMEOUT, 0, now_ns - request->sent_ns);
         lane_decide(lane, request, try_end, NULL, now_ns);
     }
-    if (salvo_conn_is_silent(conn, LANE_SILENCE_MAX_NS, now_ns))
+    if (now_ns >= salvo_lane_silence_ends_ns(conn))
         salvo_lane_close(lane, conn);
+    else
+        lane->tend_at_ns = SALVO_MIN(lane->tend_at_ns, salvo_lane_silence_ends_ns(conn));
 }
 
 void salvo_lane_on_expired(struct salvo_lane *lane, struct salvo_request *request, int64_t now_ns)

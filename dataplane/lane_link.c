@@ -139,6 +139,17 @@ static void lane_connect(struct salvo_lane *lane, uint32_t broker,
     conn->draining = false;
 }
 
+/* What the network does not take is cut when its time is up and keeps its chunks. When there are
+ * none for more, no time-out comes any more that could end the connection. */
+static void lane_tend_blocked(struct salvo_lane *lane, struct salvo_conn *conn, int64_t now_ns,
+                              int64_t *at)
+{
+    if (now_ns >= salvo_lane_silence_ends_ns(conn))
+        salvo_lane_close(lane, conn);
+    else
+        *at = SALVO_MIN(*at, salvo_lane_silence_ends_ns(conn));
+}
+
 /* Looks after one broker; *at is lowered to when it wants to be looked after again. */
 static void lane_tend_broker(struct salvo_lane *lane, uint32_t broker, int64_t now_ns, int64_t *at)
 {
@@ -164,6 +175,8 @@ static void lane_tend_broker(struct salvo_lane *lane, uint32_t broker, int64_t n
             salvo_lane_send_heartbeat(lane, broker, now_ns);
         }
         *at = SALVO_MIN(*at, heartbeat_ns);
+        if (conn->blocked)
+            lane_tend_blocked(lane, conn, now_ns, at);
     } else if (conn->state == SALVO_CONN_CONNECTING) {
         /* To a broker that has left, or where it was before: nobody waits for that. */
         if (!conn->wanted || conn->generation != to->generation)

@@ -218,6 +218,38 @@ static void cut_frames_make_room_for_what_waits(void **state)
     assert_int_equal(r.cookie, again);
 }
 
+/* What the network does not take is cut when its time is up, and keeps its chunks. When that leaves
+ * none for another frame, no time-out comes any more that could end the connection. */
+static void a_connection_that_takes_nothing_is_made_anew(void **state)
+{
+    static struct rig_request r;
+    uint32_t link, cookie;
+
+    (void)state;
+    rig.conf.chunks_reserve = 4;
+    rig_start();
+    rig_net.pend = true;
+    rig_link_dies(rig_link_to(1), SALVO_NET_DOWN_RESET, 0);
+    link = rig_link_to(0);
+    rig_net.links[link].room = 0;
+    rig_turn();
+    for (int i = 0; i < 5; i++)
+        submit_to(0, RIG_BODY_MAX, 1000 * MS);
+    rig_pass_ms(10900);
+    assert_int_equal(rig.counters[SALVO_LANE_REQUESTS_SENT], 4); /* no chunks for the fifth */
+    assert_false(rig_net.links[link].down);
+    rig_net.pend = false;
+    rig_pass_ms(300);
+    assert_true(rig_net.links[link].down);
+    assert_int_not_equal(rig_link_to(0), link);
+    cookie = submit_to(0, RIG_BODY_MAX, 1000 * MS);
+    rig_turn();
+    assert_true(rig_any_request(&r));
+    rig_answer(&r, 0);
+    rig_turn();
+    rig_expect(cookie, SALVO_OK, SALVO_STORED_YES, 1);
+}
+
 /* A turn looks at some of those that wait: when none of them can go, at the next ones then. */
 static void many_that_cannot_go_do_not_hide_one_that_can(void **state)
 {
@@ -374,6 +406,7 @@ int main(void)
         RIG_TEST(a_time_out_makes_room_for_what_waits),
         RIG_TEST(an_answer_ends_a_silence),
         RIG_TEST(released_chunks_make_room_for_what_waits),
+        RIG_TEST(a_connection_that_takes_nothing_is_made_anew),
         RIG_TEST(many_that_cannot_go_do_not_hide_one_that_can),
         RIG_TEST(a_line_that_cannot_be_bound_lets_the_lane_sleep),
         RIG_TEST(cut_frames_make_room_for_what_waits),
