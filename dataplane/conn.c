@@ -240,6 +240,7 @@ static void conn_pass_holes(struct salvo_conn *conn, struct salvo_chunk_pool *po
         conn_advance(conn, pool, size, true);
         salvo_chunk_unawait(pool, request->chunk, request->offset, (uint32_t)size);
         salvo_request_free(inflight, request);
+        inflight->cut_count--;
         conn_detach(conn, pool);
     }
 }
@@ -312,6 +313,7 @@ void salvo_conn_cut(struct salvo_conn *conn, struct salvo_chunk_pool *pool,
     uint64_t size = request->stream_end - request->stream_start;
 
     salvo_assert(!salvo_conn_has_taken(conn, request));
+    inflight->cut_count++;
     marker->state = SALVO_REQUEST_CUT;
     marker->chunk = request->chunk;
     marker->offset = request->offset;
@@ -359,6 +361,7 @@ void salvo_conn_down(struct salvo_conn *conn, struct salvo_chunk_pool *pool,
         salvo_chunk_unawait(pool, request->chunk, request->offset,
                             (uint32_t)(request->stream_end - request->stream_start));
         salvo_request_free(inflight, request);
+        inflight->cut_count--;
     }
     conn_advance(conn, pool, left, true);
     salvo_conn_seal(conn, pool);

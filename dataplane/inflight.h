@@ -119,6 +119,7 @@ struct salvo_inflight {
     uint32_t free_head; /* FIFO through `next` */
     uint32_t free_tail;
     uint32_t free_count;
+    uint32_t cut_count; /* requests that mark a hole, state CUT */
     uint32_t items_free;
     uint32_t items_free_count;
     int64_t wheel_tick;   /* ms; slots up to here have been visited */

@@ -277,8 +277,10 @@ int64_t salvo_lane_next_ns(const struct salvo_lane *lane, int64_t now_ns)
 
 uint64_t salvo_lane_outstanding(const struct salvo_lane *lane)
 {
-    return lane->inflight.requests_max - lane->inflight.free_count - lane->waiting.count -
-           lane->lined;
+    const struct salvo_inflight *inflight = &lane->inflight;
+
+    return inflight->requests_max - inflight->free_count - inflight->cut_count -
+           lane->waiting.count - lane->lined;
 }
 
 /* True when something came in since the last turn looked. What it saw and could not take does not

@@ -218,6 +218,29 @@ static void cut_frames_make_room_for_what_waits(void **state)
     assert_int_equal(r.cookie, again);
 }
 
+/* They mark holes in their connection's stream: no answer is awaited for those. */
+static void cut_frames_are_not_in_flight(void **state)
+{
+    uint32_t link;
+
+    (void)state;
+    rig_start();
+    link = rig_link_to(0);
+    rig_net.links[link].room = 0;
+    for (int i = 0; i < 3; i++)
+        submit_to(0, 40, 500 * MS);
+    rig_turn();
+    assert_int_equal(rig.counters[SALVO_LANE_REQUESTS_INFLIGHT], 3);
+    rig_pass_ms(502);
+    assert_int_equal(rig.lane.inflight.free_count, rig.conf.requests_max - 3);
+    assert_int_equal(rig.counters[SALVO_LANE_REQUESTS_INFLIGHT], 0);
+    rig_net.links[link].room = SIZE_MAX;
+    release(link);
+    rig_turn();
+    assert_int_equal(rig.lane.inflight.free_count, rig.conf.requests_max);
+    assert_int_equal(salvo_lane_outstanding(&rig.lane), 0);
+}
+
 /* What the network does not take is cut when its time is up, and keeps its chunks. When that leaves
  * none for another frame, no time-out comes any more that could end the connection. */
 static void a_connection_that_takes_nothing_is_made_anew(void **state)
@@ -406,6 +429,7 @@ int main(void)
         RIG_TEST(a_time_out_makes_room_for_what_waits),
         RIG_TEST(an_answer_ends_a_silence),
         RIG_TEST(released_chunks_make_room_for_what_waits),
+        RIG_TEST(cut_frames_are_not_in_flight),
         RIG_TEST(a_connection_that_takes_nothing_is_made_anew),
         RIG_TEST(many_that_cannot_go_do_not_hide_one_that_can),
         RIG_TEST(a_line_that_cannot_be_bound_lets_the_lane_sleep),
