@@ -218,6 +218,57 @@ static void cut_frames_make_room_for_what_waits(void **state)
     assert_int_equal(r.cookie, again);
 }
 
+/* One request at a time goes to a broker that was silent: what it is to get besides waits beside
+ * the ring, as when it is down. */
+static void behind_a_silent_broker(uint32_t (*to_it)(void))
+{
+    static struct rig_request r;
+    uint32_t other;
+
+    rig_start();
+    rig.topic_list[1] = &rig.topics[1].topic;
+    rig.topics[1].topic.queues_count = 2; /* of broker 0 */
+    submit_to(0, 40, 1000 * MS);
+    rig_pass_ms(1001);
+    while (rig_any_request(&r))
+        ;
+    for (int i = 0; i < 3; i++)
+        to_it();
+    other = submit_to(1, 40, 3000 * MS);
+    rig_turn();
+    assert_true(rig_next_request(1, &r));
+    assert_int_equal(r.cookie, other);
+    rig_answer(&r, 0);
+    for (int i = 0; i < 3; i++) {
+        assert_true(rig_next_request(0, &r));
+        rig_answer(&r, 0);
+        rig_turn();
+        rig_expect(r.cookie, SALVO_OK, SALVO_STORED_YES, 1);
+    }
+}
+
+static uint32_t submit_pinned_to_0(void)
+{
+    return submit_to(0, 40, 3000 * MS);
+}
+
+static uint32_t submit_free_to_0(void)
+{
+    return rig_submit(1, 40);
+}
+
+static void pinned_messages_to_a_silent_broker_do_not_stop_the_others(void **state)
+{
+    (void)state;
+    behind_a_silent_broker(submit_pinned_to_0);
+}
+
+static void topics_of_a_silent_broker_do_not_stop_the_others(void **state)
+{
+    (void)state;
+    behind_a_silent_broker(submit_free_to_0);
+}
+
 /* They mark holes in their connection's stream: no answer is awaited for those. */
 static void cut_frames_are_not_in_flight(void **state)
 {
@@ -429,6 +480,8 @@ int main(void)
         RIG_TEST(a_time_out_makes_room_for_what_waits),
         RIG_TEST(an_answer_ends_a_silence),
         RIG_TEST(released_chunks_make_room_for_what_waits),
+        RIG_TEST(pinned_messages_to_a_silent_broker_do_not_stop_the_others),
+        RIG_TEST(topics_of_a_silent_broker_do_not_stop_the_others),
         RIG_TEST(cut_frames_are_not_in_flight),
         RIG_TEST(a_connection_that_takes_nothing_is_made_anew),
         RIG_TEST(many_that_cannot_go_do_not_hide_one_that_can),
