@@ -313,6 +313,7 @@ static void ack_take(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
     uint64_t window = conn->send.window;
 
     conn->rack.dsack_seen = false;
+    conn->rack.forward_before = conn->rack.forward;
     salvo_tcp_window_in(tcp, conn, arrival, seq, ack);
     news.duplicate =
         news.acked == 0 && empty && arrival->sack_count == 0 && conn->send.window == window;

@@ -146,7 +146,8 @@ struct tcp_rack { /* RFC 8985 section 5 */
     int64_t sent_us;
     uint64_t end_seq;
     int64_t rtt_us;
-    uint64_t forward; /* RACK.fack */
+    uint64_t forward;        /* RACK.fack */
+    uint64_t forward_before; /* as the ACKs before this one left it */
     uint64_t dsack_round;
     uint32_t window_multiplier;
     uint32_t window_persist;

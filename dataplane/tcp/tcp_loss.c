@@ -116,8 +116,10 @@ void salvo_tcp_rack_note(struct salvo_tcp_conn *conn, const struct tcp_segment *
         if (rtt_us < conn->rtt.min_us)
             return;
     }
-    if (segment->sends == 1 && end_seq < k->forward)
-        k->reordering_seen = true; /* step 3: never sent again, and later ones came first */
+    /* Step 3: never sent again, and an ACK before told of later ones. What one ACK brings stands in
+     * it the newest first, and says nothing of the order it came in. */
+    if (segment->sends == 1 && end_seq < k->forward_before)
+        k->reordering_seen = true;
     k->forward = SALVO_MAX(k->forward, end_seq);
     k->rtt_us = rtt_us;
     if (segment->sent_us > k->sent_us || (segment->sent_us == k->sent_us && end_seq > k->end_seq)) {
