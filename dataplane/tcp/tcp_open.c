@@ -210,7 +210,8 @@ static void open_init(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
     conn->send.mtu = tcp->config.mtu;
     /* RFC 9293 section 3.7.1: without the option 536, or 1220 over IPv6. */
     conn->send.mss_peer = target->address.version == 6 ? 1220 : 536;
-    while (tcp->config.window_scale &&
+    /* RFC 7323 section 2.3: no more than 14, which a peer would take another for. */
+    while (tcp->config.window_scale && conn->receive.shift < 14 &&
            (UINT64_C(65535) << conn->receive.shift) < tcp->config.receive_size)
         conn->receive.shift++;
     conn->rtt.rto_us = tcp->config.rto_initial_us;
