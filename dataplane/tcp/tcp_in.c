@@ -278,14 +278,15 @@ static void synchronized_in(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
         return;
     conn->heard_us = now_us;
     conn->keepalive_count = 0;
+    if (!salvo_tcp_ack_in(tcp, conn, arrival, now_us))
+        return;
     /* RFC 7323 section 4.3: of the segment that holds what was last acknowledged. What passed the
-     * check though it is smaller did so because the recent value is too old to mean anything. */
+     * check though it is smaller did so because the recent value is too old to mean anything. After
+     * the ACK's check: a forged one would have all that follows rejected as old. */
     if (conn->timestamps && seq <= r->acked) {
         r->timestamp_recent = arrival->timestamp;
         r->timestamp_recent_us = now_us;
     }
-    if (!salvo_tcp_ack_in(tcp, conn, arrival, now_us))
-        return;
     if (arrival->size != 0 || (arrival->flags & TCP_FIN))
         salvo_tcp_payload_in(tcp, conn, arrival, seq, now_us);
 }
