@@ -274,7 +274,7 @@ static void raw_of_conn(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int6
 void salvo_tcp_reset_out(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn)
 {
     tcp->stats.resets_out++;
-    raw_of_conn(tcp, conn, conn->heard_us, conn->send.max, TCP_RST | TCP_ACK);
+    raw_of_conn(tcp, conn, conn->heard_us, tcp_bare_seq(conn), TCP_RST | TCP_ACK);
 }
 
 void salvo_tcp_ack_out(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us)

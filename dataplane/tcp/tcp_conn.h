@@ -367,6 +367,13 @@ static inline uint64_t tcp_unsent(const struct salvo_tcp_conn *conn)
     return conn->send.end > conn->send.next ? conn->send.end - conn->send.next : 0;
 }
 
+/* The number of a segment without payload: what was sent into a window that is shut, or has shrunk,
+ * is not taken, and neither is an ACK or a RST from behind it. */
+static inline uint64_t tcp_bare_seq(const struct salvo_tcp_conn *conn)
+{
+    return SALVO_MIN(conn->send.max, conn->send.una + conn->send.window);
+}
+
 /* RFC 7323 section 4.1: ticks of a millisecond, from a place of each connection's own. */
 static inline uint32_t tcp_timestamp(const struct salvo_tcp_conn *conn, int64_t now_us)
 {

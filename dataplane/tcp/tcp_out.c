@@ -25,12 +25,6 @@ static bool out_syn(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t 
     return true;
 }
 
-/* A peer that has shrunk its window takes no ACK from behind its edge. */
-static uint64_t ack_seq(const struct salvo_tcp_conn *conn)
-{
-    return SALVO_MIN(conn->send.max, conn->send.una + conn->send.window);
-}
-
 static bool out_ack(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us,
                     uint64_t seq, struct salvo_tcp_packet *packet)
 {
@@ -407,12 +401,12 @@ bool salvo_tcp_conn_out(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int6
     if (conn->receive.ack_now && conn->sack &&
         (conn->receive.island_count != 0 ||
          conn->receive.duplicate_end != conn->receive.duplicate_start))
-        return out_ack(tcp, conn, now_us, ack_seq(conn), packet);
+        return out_ack(tcp, conn, now_us, tcp_bare_seq(conn), packet);
     if (out_data(tcp, conn, now_us, packet)) {
         conn->control.flight = conn->send.max - conn->send.una;
         return true;
     }
     if (conn->receive.ack_now)
-        return out_ack(tcp, conn, now_us, ack_seq(conn), packet);
+        return out_ack(tcp, conn, now_us, tcp_bare_seq(conn), packet);
     return false;
 }
