@@ -162,8 +162,8 @@ void salvo_tcp_timer_rearm(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, i
     int64_t timeout_us = timeout_due_us(tcp, conn, now_us);
     int64_t probe_us = probe_due_us(tcp, conn, now_us);
 
-    if (probe_us != 0 && probe_us < timeout_us)
-        salvo_tcp_timer_set(tcp, conn, TCP_TIMER_PROBE, probe_us);
+    if (probe_us != 0) /* RFC 8985 section 7.2: in place of a timeout that would come before it */
+        salvo_tcp_timer_set(tcp, conn, TCP_TIMER_PROBE, SALVO_MIN(probe_us, timeout_us));
     else
         salvo_tcp_timer_set(tcp, conn, TCP_TIMER_RTO, timeout_us);
 }
