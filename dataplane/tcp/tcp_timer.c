@@ -109,7 +109,10 @@ void salvo_tcp_rtt_sample(const struct salvo_tcp *tcp, struct salvo_tcp_conn *co
         t->variation_us += (distance - t->variation_us) / 4;
         t->smoothed_us = SALVO_MAX(t->smoothed_us + error / 8, INT64_C(1));
     }
-    t->rto_us = SALVO_CLAMP(t->smoothed_us + SALVO_MAX(4 * t->variation_us, INT64_C(1)),
+    /* A steady round trip longer than the least timeout would be its own timeout, and the first ACK
+     * that the peer delays one for nothing. */
+    int64_t spare_us = SALVO_MIN(t->smoothed_us, tcp->config.rto_min_us);
+    t->rto_us = SALVO_CLAMP(t->smoothed_us + SALVO_MAX(4 * t->variation_us, spare_us),
                             tcp->config.rto_min_us, tcp->config.rto_max_us);
 
     /* The least of the last 10 s or so, for RACK's reordering window (RFC 8985 section 6.2 step 1).
