@@ -56,9 +56,9 @@ struct dhcp_answer {
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
-static int64_t ask_wait_us(struct salvo_dhcp *d)
+static int64_t ask_wait_us(struct salvo_dhcp *d, unsigned times)
 {
-    int64_t wait_us = DHCP_WAIT_US << SALVO_MIN(d->tries, 4u);
+    int64_t wait_us = DHCP_WAIT_US << SALVO_MIN(times, 4u);
 
     return SALVO_MIN(wait_us, DHCP_WAIT_US_MAX) - DHCP_SECOND_US +
            (int64_t)salvo_random_below(&d->random, 2 * DHCP_SECOND_US + 1);
@@ -81,6 +81,18 @@ static void lease_end(struct salvo_dhcp *d, int64_t now_us)
         d->lost++;
     d->lease = (struct salvo_dhcp_lease){0};
     ask_anew(d, now_us);
+}
+
+/* Anew at once; but a server that goes on to refuse what it offers would be asked as fast as it
+ * answers. */
+static void refused(struct salvo_dhcp *d, int64_t now_us)
+{
+    d->naks++;
+    lease_end(d, now_us);
+    if (d->refusals++ == 0)
+        return;
+    d->wanted = false;
+    d->due_us = now_us + ask_wait_us(d, d->refusals - 2);
 }
 
 void salvo_dhcp_init(struct salvo_dhcp *d, const uint8_t mac[6], uint64_t seed, int64_t now_us)
@@ -201,7 +213,7 @@ static void sent(struct salvo_dhcp *d, int64_t now_us)
     if (salvo_dhcp_bound(d))
         d->due_us = renew_next_us(d, now_us);
     else
-        d->due_us = now_us + ask_wait_us(d);
+        d->due_us = now_us + ask_wait_us(d, d->tries);
     d->tries++;
 }
 
@@ -338,7 +350,7 @@ static void lease_take(struct salvo_dhcp *d, const struct dhcp_answer *answer)
         t1_us = SALVO_MIN(lease_us / 2, t2_us);
     d->state = SALVO_DHCP_BOUND;
     d->acks++;
-    d->tries = 0;
+    d->tries = d->refusals = 0;
     d->wanted = false;
     d->lease = answer->lease;
     if (answer->lease_s == DHCP_FOREVER) {
@@ -409,8 +421,7 @@ static void message_in(struct salvo_dhcp *d, const uint8_t *message, uint32_t si
     if (answer.type == DHCP_NAK) {
         if (!answer_is_awaited(d, &answer))
             return;
-        d->naks++;
-        lease_end(d, now_us);
+        refused(d, now_us);
         return;
     }
     if (answer.type != DHCP_OFFER && (answer.type != DHCP_ACK || !answer_is_awaited(d, &answer)))

@@ -45,9 +45,10 @@ struct salvo_dhcp {
     struct salvo_random random;
     uint32_t exchange; /* xid */
     int64_t started_us, asked_us;
-    int64_t due_us; /* of the next message, or of the end of the state */
-    unsigned tries; /* of this state */
-    bool wanted;    /* a message is to go out */
+    int64_t due_us;    /* of the next message, or of the end of the state */
+    unsigned tries;    /* of this state */
+    unsigned refusals; /* NAKs since the last ACK */
+    bool wanted;       /* a message is to go out */
     int64_t renew_us, rebind_us;
     uint8_t server_mac[6]; /* who the last ACK came from: the server, or its relay */
     struct salvo_dhcp_lease offer;

@@ -301,6 +301,38 @@ static void a_nak_begins_anew(void **state)
     bind_it(&rig, 1000);
 }
 
+/* It would be asked as fast as it answers. The first time at once: a lease may have been lost. */
+static void a_server_that_refuses_what_it_offers_is_asked_with_back_off(void **state)
+{
+    struct rig rig = rig_make(5);
+    struct answer a;
+
+    for (unsigned i = 0; i < 8; i++) {
+        if (i > 1) {
+            int64_t wanted_us = SALVO_MIN(4 * SECOND << (i - 2), 64 * SECOND);
+
+            assert_false(hear(&rig)->any);
+            assert_in_range(pass(&rig), wanted_us - SECOND, wanted_us + SECOND);
+        }
+        assert_int_equal(hear(&rig)->type, 1);
+        a = answer_of(&rig, 2);
+        say(&rig, &a);
+        assert_int_equal(hear(&rig)->type, 3);
+        a = answer_of(&rig, 6);
+        say(&rig, &a);
+        say(&rig, &a); /* that exchange is over: nothing */
+    }
+    assert_int_equal(rig.dhcp.naks, 8);
+    pass(&rig);
+    bind_it(&rig, 1000);
+    pass(&rig);
+    hear(&rig);
+    a = answer_of(&rig, 6);
+    say(&rig, &a);
+    assert_int_equal(rig.dhcp.lost, 1);
+    bind_it(&rig, 1000);
+}
+
 static void a_lease_is_renewed_with_its_server(void **state)
 {
     struct rig rig = rig_make(6);
@@ -577,6 +609,7 @@ int main(void)
         cmocka_unit_test(questions_are_repeated_with_back_off),
         cmocka_unit_test(a_request_without_answer_begins_anew),
         cmocka_unit_test(a_nak_begins_anew),
+        cmocka_unit_test(a_server_that_refuses_what_it_offers_is_asked_with_back_off),
         cmocka_unit_test(a_lease_is_renewed_with_its_server),
         cmocka_unit_test(a_lease_that_nobody_renews_is_lost),
         cmocka_unit_test(a_lease_ends_while_nothing_can_be_sent),
