@@ -365,6 +365,9 @@ int salvo_poll(salvo_submitter *s, salvo_result_fn *each, void *arg, int results
 {
     int n = 0;
 
+    if (s->polling)
+        return salvo_raise(-EBUSY); /* by `each`, whose result is still the front one */
+    s->polling = true;
     for (; n < results_max; n++) {
         struct salvo_result result = {.slot = salvo_submitter_result(s), .submitter = s};
 
@@ -373,6 +376,7 @@ int salvo_poll(salvo_submitter *s, salvo_result_fn *each, void *arg, int results
         each(arg, &result);
         salvo_submitter_result_done(s, result.slot);
     }
+    s->polling = false;
     if (n != 0)
         salvo_submitter_results_release(s);
     return n;

@@ -97,6 +97,7 @@ bool salvo_submitter_take(struct salvo_submitter *s, struct salvo_lane_port *por
     s->committed = 0;
     s->polled = 0;
     s->released = 0;
+    s->polling = false;
     s->failures_polled = 0;
     salvo_failures_clear(&s->failures);
     s->details_used = 0;

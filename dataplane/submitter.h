@@ -167,6 +167,7 @@ struct salvo_submitter {
     uint64_t committed;
     uint64_t polled;
     uint64_t released;        /* of these, whose room the lane has back */
+    bool polling;             /* a result is with its callback */
     uint32_t failures_polled; /* results polled that do not say "stored" */
     int64_t wall_ms; /* wall clock when mono stood at wall_read_ns: read anew every millisecond */
     int64_t wall_read_ns;

@@ -210,7 +210,8 @@ SALVO_API void salvo_abort(salvo_msg *m);
 
 typedef void salvo_result_fn(void *arg, const salvo_result *result);
 
-/* Calls `each` for up to results_max results. Returns how many. */
+/* Calls `each` for up to results_max results. Returns how many; -EBUSY within `each`, which may
+ * claim and commit, but not poll: what is busy there is tried again behind this poll. */
 SALVO_API int salvo_poll(salvo_submitter *s, salvo_result_fn *each, void *arg, int results_max);
 /* A file descriptor for poll/epoll: readable when results wait. Armed by a salvo_poll that found
  * none. Owned by the submitter. */

@@ -1,5 +1,5 @@
-/* What a sender that is turned by its caller tells its idle strategy; captures where there is
- * nothing to capture. */
+/* What a sender that is turned by its caller tells its idle strategy; polls within polls; captures
+ * where there is nothing to capture. */
 #include "tests/unit/unit.h"
 
 #include "control/api.h"
@@ -86,6 +86,44 @@ static void several_lanes_sleep_when_none_has_work(void **state)
     assert_int_equal(salvo_close(sender), 0);
 }
 
+struct nested {
+    salvo_submitter *submitter;
+    uint64_t cookies; /* a bit each */
+    int r;            /* of the poll within */
+};
+
+static void poll_again(void *arg, const salvo_result *result)
+{
+    struct nested *nested = arg;
+
+    assert_int_equal(nested->cookies >> salvo_result_cookie(result) & 1, 0);
+    nested->cookies |= UINT64_C(1) << salvo_result_cookie(result);
+    nested->r = salvo_poll(nested->submitter, poll_again, nested, 1);
+}
+
+/* It would give the front result, which is with the callback, a second time, and the next one
+ * never. */
+static void a_poll_within_a_results_callback_takes_nothing(void **state)
+{
+    salvo *sender = sender_in_caller_mode("1");
+    struct nested nested = {.submitter = salvo_submitter_open(sender)};
+    salvo_topic *topic = salvo_topic_open(sender, "T");
+    salvo_msg *m;
+
+    for (uint64_t cookie = 0; cookie < 4; cookie++) {
+        assert_int_equal(salvo_claim(nested.submitter, topic, 1, &m), 0);
+        *(char *)salvo_body(m) = 'x';
+        assert_int_equal(salvo_commit(m, 1, cookie), 0);
+    }
+    salvo_drain(sender, 0);
+    assert_int_equal(salvo_poll(nested.submitter, poll_again, &nested, 8), 4);
+    assert_int_equal(nested.cookies, 15);
+    assert_int_equal(nested.r, -EBUSY);
+    assert_int_equal(salvo_poll(nested.submitter, poll_again, &nested, 8), 0);
+    assert_int_equal(salvo_submitter_close(nested.submitter), 0);
+    assert_int_equal(salvo_close(sender), 0);
+}
+
 static void captures_are_for_dpdk_and_the_error_names_the_way_of_others(void **state)
 {
     salvo *sender = sender_in_caller_mode("1");
@@ -130,6 +168,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_turn_that_found_work_ends_the_idle_turns),
         cmocka_unit_test(several_lanes_sleep_when_none_has_work),
+        cmocka_unit_test(a_poll_within_a_results_callback_takes_nothing),
         cmocka_unit_test(captures_are_for_dpdk_and_the_error_names_the_way_of_others),
         cmocka_unit_test(options_of_captures_are_checked_before_anything_is_taken),
     };
