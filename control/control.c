@@ -387,6 +387,9 @@ bool salvo_control_drain(struct salvo_control *control, int64_t deadline_ns)
     bool all = true;
 
     assert_on_control(control);
+    if (control->drain_ns != deadline_ns)
+        control->lanes_told = 0;
+    control->drain_ns = deadline_ns;
     for (uint32_t i = 0; i < control->conf.lanes_count; i++) {
         if (control->lanes_told >> i & 1)
             continue;

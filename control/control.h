@@ -63,6 +63,7 @@ struct salvo_control {
     struct salvo_detector detector;
     struct salvo_lease_watch lease_watch;
     struct salvo_capture capture;
+    int64_t drain_ns;    /* the deadline that lanes are told */
     uint64_t lanes_told; /* DRAIN; a bit each */
     uint64_t lanes_drained;
     bool stopping;
@@ -115,7 +116,8 @@ const char *salvo_control_broker_name(struct salvo_control *control, uint32_t br
 /* --- the end ----------------------------------------------------------------------------- */
 
 /* Tells every lane to drain until deadline_ns. May be called again: a lane that was told is not
- * told twice. False while a command ring was full: call again next turn. */
+ * told twice, unless the deadline is another. False while a command ring was full: call again next
+ * turn. */
 bool salvo_control_drain(struct salvo_control *control, int64_t deadline_ns);
 /* True when every lane has said DRAINED. */
 bool salvo_control_drained(const struct salvo_control *control);

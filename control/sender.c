@@ -40,9 +40,9 @@ static int sender_control_turn(struct salvo_sender *sender)
     int64_t drain_at_ns = atomic_load_explicit(&sender->drain_at_ns, memory_order_acquire);
     int work = salvo_control_do_work(&sender->control);
 
-    if (drain_at_ns != 0 && !sender->drain_told)
-        sender->drain_told = salvo_control_drain(&sender->control, drain_at_ns);
-    if (sender->drain_told && salvo_control_drained(&sender->control))
+    if (drain_at_ns != sender->drain_told_ns && salvo_control_drain(&sender->control, drain_at_ns))
+        sender->drain_told_ns = drain_at_ns;
+    if (sender->drain_told_ns != 0 && salvo_control_drained(&sender->control))
         atomic_store_explicit(&sender->drained, 1, memory_order_release);
     if (atomic_load_explicit(&sender->stopping, memory_order_acquire) == 0)
         return work;
@@ -652,17 +652,19 @@ static void sender_pass(struct salvo_sender *sender, int64_t until_ns)
 int salvo_sender_drain(struct salvo_sender *sender, int64_t drain_ns)
 {
     int64_t deadline_ns = salvo_clock_mono_ns(sender->clock) + drain_ns;
+    int64_t earliest_ns = atomic_load_explicit(&sender->drain_at_ns, memory_order_relaxed);
     bool late = false;
 
     if (sender->config.threads == SALVO_THREADS_CALLER && !sender_may_turn(sender))
         return salvo_raise(-EPERM);
     atomic_store_explicit(&sender->draining, 1, memory_order_relaxed);
-    if (atomic_load_explicit(&sender->drain_at_ns, memory_order_relaxed) == 0) {
-        /* Release: pairs with the acquire in sender_control_turn. */
-        atomic_store_explicit(&sender->drain_at_ns, deadline_ns, memory_order_release);
-        if (sender->control_ready)
-            salvo_control_wake(&sender->control);
-    }
+    /* Release: pairs with the acquire in sender_control_turn. */
+    while ((earliest_ns == 0 || deadline_ns < earliest_ns) &&
+           !atomic_compare_exchange_weak_explicit(&sender->drain_at_ns, &earliest_ns, deadline_ns,
+                                                  memory_order_release, memory_order_relaxed))
+        ;
+    if (sender->control_ready)
+        salvo_control_wake(&sender->control);
     /* Acquire: pairs with the release of drained; results are in their rings. */
     while (atomic_load_explicit(&sender->drained, memory_order_acquire) == 0)
         sender_pass(sender, deadline_ns);

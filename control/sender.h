@@ -58,13 +58,13 @@ struct salvo_sender {
     /* control only */
     struct salvo_control control;
     bool control_ready;
-    bool drain_told;
+    int64_t drain_told_ns;  /* the deadline that every lane knows; 0: none */
     int64_t control_due_ns; /* caller and shared mode: when control's turn is due */
 
     /* anyone */
     alignas(SALVO_CACHE_LINE) _Atomic uint32_t submitters_epoch;
     _Atomic uint32_t draining;     /* inputs are closed */
-    _Atomic int64_t drain_at_ns;   /* 0: no drain asked for */
+    _Atomic int64_t drain_at_ns;   /* the earliest deadline; 0: no drain asked for */
     _Atomic uint32_t drained;      /* every lane has said so */
     _Atomic uint32_t stopping;     /* control unregisters */
     _Atomic uint32_t control_done; /* and has */
@@ -98,5 +98,5 @@ int64_t salvo_sender_next_ns(struct salvo_sender *sender);
 void salvo_sender_idle(struct salvo_sender *sender, int work, int64_t max_ns);
 
 /* Closes the inputs and waits until every message has its result, at most drain_ns. 0 or
- * -ETIMEDOUT. */
+ * -ETIMEDOUT. Thread: any; the earliest deadline counts. */
 int salvo_sender_drain(struct salvo_sender *sender, int64_t drain_ns);

@@ -255,8 +255,9 @@ SALVO_API void salvo_idle(salvo *sender, int work, int64_t max_us);
 /* Closes the inputs and waits until each committed message has its result, at most drain_ms; then
  * what is left gets its result, not sent or unknown, at once. Results still wait to be polled. 0,
  * or -ETIMEDOUT when the deadline was needed. drain_ms below 0 is 0; INT64_MAX waits as long as the
- * messages' own budgets. In caller mode turns the sender itself: -EPERM from another thread than
- * salvo_do_work's. (Java's shutdown does not wait.) */
+ * messages' own budgets. Again while another thread drains: the earlier deadline counts for both.
+ * In caller mode turns the sender itself: -EPERM from another thread than salvo_do_work's. (Java's
+ * shutdown does not wait.) */
 SALVO_API int salvo_drain(salvo *sender, int64_t drain_ms);
 /* Stops the threads, unregisters from the brokers and frees everything. -EBUSY while messages are
  * out or results wait unpolled, or submitters are open. In caller mode another thread than

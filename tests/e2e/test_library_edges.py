@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,30 @@ def test_a_drain_whose_deadline_was_needed_says_so():
         assert s.drain(100) == -errno.ETIMEDOUT
         assert s.drain(2**63 - 1) == -errno.ETIMEDOUT
         assert [each["code"] for each in s.wait()] == ["unsent_stopped"]
+
+
+def is_draining(s):
+    try:
+        s.try_submit(b"x")
+    except libsalvo.Busy as busy:
+        return busy.code == libsalvo.BUSY_DRAINING
+    return False
+
+
+@pytest.mark.parametrize("threads", ["dedicated", "shared"])
+def test_a_drain_beside_another_ends_both_when_its_deadline_is_earlier(threads):
+    options = {"nameserver": "127.0.0.1:1", "timeout_ms": "10m", "threads": threads, "lanes": 2}
+    with Sender(options, "T") as s:
+        s.submit(b"x")
+        said = []
+        patient = threading.Thread(target=lambda: said.append(s.drain(20000)))
+        began = time.monotonic()
+        patient.start()
+        wait_until(lambda: is_draining(s), "the inputs are closed")
+        assert s.drain(100) == -errno.ETIMEDOUT
+        patient.join()
+        assert said == [-errno.ETIMEDOUT] and time.monotonic() - began < 10
+        assert {each["code"] for each in s.wait()} == {"unsent_stopped"}
 
 
 @pytest.mark.parametrize("threads", ["dedicated", "shared", "caller"])
