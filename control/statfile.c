@@ -150,8 +150,11 @@ static int create(struct salvo_statfile *file, const char *temporary, uint64_t s
         unlink(temporary);
         return salvo_trace(r);
     }
-    (void)flock(fd, LOCK_EX | LOCK_NB); /* where there are no locks, others are not kept out */
-    file->fd = fd;
+    /* The mapping keeps the lock, and a child that the host forks has neither: it may live longer
+     * than we do. Where there are no locks, others are not kept out. */
+    (void)madvise(file->header, size, MADV_DONTFORK);
+    (void)flock(fd, LOCK_EX | LOCK_NB);
+    close(fd);
     file->device = (uint64_t)st.st_dev;
     file->inode = (uint64_t)st.st_ino;
     return 0;
@@ -218,7 +221,6 @@ static int open_file(struct salvo_statfile *file, const struct salvo_statfile_he
         what = "cannot be put in place";
         munmap(file->header, header->size);
         file->header = NULL;
-        close(file->fd);
         unlink(temporary);
     }
     snprintf(
@@ -255,8 +257,6 @@ void salvo_statfile_close(struct salvo_statfile *file)
     if (file->path[0] != '\0' && lstat(file->path, &st) == 0 &&
         (uint64_t)st.st_dev == file->device && (uint64_t)st.st_ino == file->inode)
         unlink(file->path);
-    if (file->path[0] != '\0')
-        close(file->fd);
     munmap(file->header, file->header->size);
     *file = (struct salvo_statfile){0};
 }

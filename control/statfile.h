@@ -82,11 +82,10 @@ struct salvo_statfile_conf {
 };
 
 struct salvo_statfile {
-    struct salvo_statfile_header *header; /* the mapping */
+    struct salvo_statfile_header *header; /* the mapping; the file is locked while it is there */
     char path[1024];                      /* "": in memory */
     uint64_t device;                      /* of the file, so that only our own is removed */
     uint64_t inode;
-    int fd; /* locked while the file is ours */
 };
 
 /* 0, or a negative errno with a sentence in ret_error. What is there under the path goes only when

@@ -4,6 +4,7 @@
 #include "control/statfile.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -170,6 +171,54 @@ static void a_writer_that_waits_to_be_reaped_has_gone(void **state)
     assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
+/* The child of a host that forks has its descriptors, and may live longer. */
+static void a_writer_that_has_gone_left_no_lock_with_its_child(void **state)
+{
+    struct salvo_statfile file;
+    struct salvo_statfile_view view;
+    int pipe_fds[2];
+    pid_t writer, child;
+
+    assert_int_equal(pipe(pipe_fds), 0);
+    writer = fork();
+    if (writer == 0) {
+        if (open_file(&file, path) != 0)
+            _exit(1);
+        child = fork();
+        if (child == 0) {
+            alarm(20); /* when nobody kills it */
+            pause();
+            _exit(0);
+        }
+        _exit(write(pipe_fds[1], &child, sizeof(child)) != sizeof(child));
+    }
+    assert_int_equal(read(pipe_fds[0], &child, sizeof(child)), sizeof(child));
+    assert_int_equal(waitpid(writer, NULL, 0), writer);
+    assert_int_equal(salvo_statfile_view_open(&view, path, error), 0);
+    assert_false(salvo_statfile_view_alive(&view));
+    assert_int_equal(open_file(&file, path), 0);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    salvo_statfile_view_close(&view);
+    salvo_statfile_close(&file);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+}
+
+/* ... nor does what it closes take the lock from one that lives. */
+static void a_writer_keeps_its_lock_when_it_forks(void **state)
+{
+    struct salvo_statfile first, second;
+    pid_t child;
+
+    assert_int_equal(open_file(&first, path), 0);
+    child = fork();
+    if (child == 0)
+        _exit(0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(open_file(&second, path), -EEXIST);
+    salvo_statfile_close(&first);
+}
+
 static void a_newer_file_of_that_name_is_not_removed(void **state)
 {
     struct salvo_statfile old, new;
@@ -258,6 +307,8 @@ int main(void)
         cmocka_unit_test(a_file_of_somebody_else_stays),
         cmocka_unit_test(what_nobody_writes_any_more_is_replaced),
         cmocka_unit_test(a_writer_that_waits_to_be_reaped_has_gone),
+        cmocka_unit_test(a_writer_that_has_gone_left_no_lock_with_its_child),
+        cmocka_unit_test(a_writer_keeps_its_lock_when_it_forks),
         cmocka_unit_test(a_newer_file_of_that_name_is_not_removed),
         cmocka_unit_test(a_path_that_cannot_be_written_is_refused),
         cmocka_unit_test(a_foreign_or_damaged_file_is_refused),
