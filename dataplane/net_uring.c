@@ -7,6 +7,7 @@
 #include "dataplane/net_uring.h"
 #include "dataplane/net_uring_compat.h"
 
+#include "base/cpu.h"
 #include "base/error.h"
 
 #include <errno.h>
@@ -26,12 +27,9 @@
 #define URING_STALL_NS             (10 * SALVO_NS_PER_MS)
 #define URING_COMPLETIONS_PER_POLL 1024
 
-/* Its address names the thread. */
-static _Thread_local char thread_marker;
-
 static bool uring_is_owner(const struct uring *uring)
 {
-    return uring->owner == &thread_marker;
+    return uring->owner == salvo_thread_id();
 }
 
 static uint64_t user_data_of(enum uring_op op, uint32_t index, unsigned slot)
@@ -116,8 +114,8 @@ static void uring_arm_wake(struct uring *uring)
 
 static void uring_bind_first(struct uring *uring)
 {
-    salvo_assert(uring->owner == NULL); /* else: a call by a thread that is not the owner */
-    uring->owner = &thread_marker;
+    salvo_assert(uring->owner == 0); /* else: a call by a thread that is not the owner */
+    uring->owner = salvo_thread_id();
     if (uring->ring_disabled) {
         /* Raw, because Debian's liburing 2.3 declares io_uring_enable_rings and does not have it.
          */

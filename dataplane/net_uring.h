@@ -101,7 +101,7 @@ struct uring {
     unsigned enter_flags;
 
     /* owner only */
-    alignas(SALVO_CACHE_LINE) const void *owner; /* address of the owner thread's marker */
+    alignas(SALVO_CACHE_LINE) uint32_t owner; /* salvo_thread_id(); 0: none yet */
     struct io_uring ring;
     struct uring_link *pending_first, *pending_last; /* links with events to report */
     struct uring_link *dirty;                        /* links with bytes to send */

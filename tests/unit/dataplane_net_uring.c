@@ -43,6 +43,28 @@ static void a_call_by_another_thread_stops_the_process(void **state)
     assert_true(unit_aborts(poll_on_another_thread, NULL));
 }
 
+static void *destroy_it(void *arg)
+{
+    salvo_net_destroy(arg);
+    return NULL;
+}
+
+/* It has the stack of the one before, and all its addresses; to the kernel it is another. */
+static void a_thread_in_the_place_of_one_that_ended_is_not_the_owner(void **state)
+{
+    struct salvo_net_conf conf;
+    struct salvo_net *net;
+    pthread_t thread;
+
+    salvo_net_conf_default(&conf, salvo_clock_system());
+    conf.disabled = true;
+    assert_int_equal(salvo_net_uring_open(&conf, &net), 0);
+    pthread_create(&thread, NULL, poll_it, net);
+    pthread_join(thread, NULL);
+    pthread_create(&thread, NULL, destroy_it, net);
+    pthread_join(thread, NULL);
+}
+
 /* Runs in a child, because it cannot be undone. Its exit code is the result. */
 static int child_result(int (*run)(void))
 {
@@ -271,6 +293,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_call_by_another_thread_stops_the_process),
+        cmocka_unit_test(a_thread_in_the_place_of_one_that_ended_is_not_the_owner),
         cmocka_unit_test(a_host_that_refuses_io_uring_gets_epoll_and_hears_why),
         cmocka_unit_test(names_are_known_or_refused),
         cmocka_unit_test(zero_copy_turns_itself_off_where_it_does_not_pay),
