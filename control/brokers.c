@@ -161,7 +161,7 @@ static bool broker_ask(struct salvo_brokers *brokers, uint32_t number, int64_t n
         broker->resolving = true;
         broker->resolve_after_ns = now_ns + RESOLVE_AGAIN_NS;
         broker->question = ++brokers->questions;
-        r = salvo_resolver_ask(brokers->resolver, host, port, broker_resolved, brokers,
+        r = salvo_resolver_ask(brokers->resolver, host, port, 0, broker_resolved, brokers,
                                (uint64_t)broker->question << 32 | number, now_ns);
     }
     if (r == 0)

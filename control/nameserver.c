@@ -142,6 +142,7 @@ static void query_failed(struct salvo_nameservers *ns, struct salvo_nameserver_q
         uint32_t peer = entry->peer;
 
         entry->peer = SALVO_RPC_PEER_NONE; /* before the call: it fails the others on the link */
+        entry->turn++;
         salvo_rpc_peer_remove(ns->rpc, peer, now_ns); /* look its name up anew */
     }
     if (ns->chosen == query->entry && ns->entries_count > 1) {
@@ -249,7 +250,7 @@ static void query_try(struct salvo_nameservers *ns, struct salvo_nameserver_quer
     if (entry->resolving)
         return;
     entry->resolving = true;
-    r = salvo_resolver_ask(ns->resolver, entry->host, entry->port, entry_resolved, ns,
+    r = salvo_resolver_ask(ns->resolver, entry->host, entry->port, entry->turn, entry_resolved, ns,
                            (uint64_t)(entry - ns->entries), now_ns);
     if (r) {
         entry->resolving = false;

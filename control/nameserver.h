@@ -16,6 +16,7 @@ struct salvo_nameserver_entry {
     uint16_t port;
     bool numeric; /* no name: its address cannot change */
     bool resolving;
+    uint32_t turn; /* which of its addresses, when its name has several */
     uint32_t peer; /* SALVO_RPC_PEER_NONE until the address is known */
 };
 

@@ -23,6 +23,7 @@ struct salvo_resolve_job {
     enum job_state state;
     char host[SALVO_RESOLVE_HOST_MAX];
     uint16_t port;
+    uint32_t turn;
     int result;
     struct salvo_endpoint endpoint;
     salvo_resolve_fn *done;
@@ -113,7 +114,32 @@ static void shared_put(struct salvo_resolve_shared *shared)
     free(shared);
 }
 
-static int helper_look_up(const char *host, uint16_t port, struct salvo_endpoint *ret_endpoint)
+static bool address_fits(const struct addrinfo *at)
+{
+    return (at->ai_family == AF_INET || at->ai_family == AF_INET6) &&
+           at->ai_addrlen <= sizeof(struct salvo_endpoint);
+}
+
+int salvo_resolve_choose(const struct addrinfo *list, uint32_t turn,
+                         struct salvo_endpoint *ret_endpoint)
+{
+    uint32_t count = 0;
+
+    for (const struct addrinfo *at = list; at != NULL; at = at->ai_next)
+        count += address_fits(at);
+    turn = count == 0 ? 0 : turn % count;
+    for (const struct addrinfo *at = list; at != NULL; at = at->ai_next) {
+        if (!address_fits(at) || turn-- != 0)
+            continue;
+        memset(ret_endpoint, 0, sizeof(*ret_endpoint));
+        memcpy(ret_endpoint, at->ai_addr, at->ai_addrlen);
+        return 0;
+    }
+    return -ENOENT;
+}
+
+static int helper_look_up(const char *host, uint16_t port, uint32_t turn,
+                          struct salvo_endpoint *ret_endpoint)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *list = NULL;
@@ -128,15 +154,7 @@ static int helper_look_up(const char *host, uint16_t port, struct salvo_endpoint
         return -ENOMEM;
     if (r)
         return -ENOENT;
-    r = -ENOENT;
-    for (struct addrinfo *at = list; at != NULL && r; at = at->ai_next) {
-        if (at->ai_addrlen > sizeof(*ret_endpoint) ||
-            (at->ai_family != AF_INET && at->ai_family != AF_INET6))
-            continue;
-        memset(ret_endpoint, 0, sizeof(*ret_endpoint));
-        memcpy(ret_endpoint, at->ai_addr, at->ai_addrlen);
-        r = 0;
-    }
+    r = salvo_resolve_choose(list, turn, ret_endpoint);
     freeaddrinfo(list);
     return r;
 }
@@ -155,9 +173,9 @@ static void helper_run_job(struct salvo_resolve_shared *shared, struct salvo_res
     struct salvo_endpoint endpoint = {0};
     int r;
 
-    job->state = JOB_RUNNING; /* host and port are the helper's until ANSWERED */
+    job->state = JOB_RUNNING; /* host, port and turn are the helper's until ANSWERED */
     pthread_mutex_unlock(&shared->lock);
-    r = helper_look_up(job->host, job->port, &endpoint);
+    r = helper_look_up(job->host, job->port, job->turn, &endpoint);
     pthread_mutex_lock(&shared->lock);
     job->result = r;
     job->endpoint = endpoint;
@@ -245,7 +263,8 @@ static int resolver_start(struct salvo_resolver *resolver)
 }
 
 int salvo_resolver_ask(struct salvo_resolver *resolver, const char *host, uint16_t port,
-                       salvo_resolve_fn *done, void *arg, uint64_t cookie, int64_t now_ns)
+                       uint32_t turn, salvo_resolve_fn *done, void *arg, uint64_t cookie,
+                       int64_t now_ns)
 {
     struct salvo_endpoint endpoint;
     struct salvo_resolve_job *job;
@@ -265,8 +284,12 @@ int salvo_resolver_ask(struct salvo_resolver *resolver, const char *host, uint16
     pthread_mutex_lock(&resolver->shared->lock);
     job = job_in_state(resolver->shared, JOB_FREE);
     if (job != NULL) {
-        *job = (struct salvo_resolve_job){
-            .state = JOB_ASKED, .port = port, .done = done, .arg = arg, .cookie = cookie};
+        *job = (struct salvo_resolve_job){.state = JOB_ASKED,
+                                          .port = port,
+                                          .turn = turn,
+                                          .done = done,
+                                          .arg = arg,
+                                          .cookie = cookie};
         snprintf(job->host, sizeof(job->host), "%s", host);
         pthread_cond_signal(&resolver->shared->asked);
     }

@@ -98,10 +98,10 @@ class Server:
 class FakeNameserver(Server):
     """Gives every topic a route over the brokers given: {name: address}, `queues` on each."""
 
-    def __init__(self, brokers, queues=1):
+    def __init__(self, brokers, queues=1, host="127.0.0.1"):
         self.brokers = brokers
         self.queues = queues
-        super().__init__(self.serve)
+        super().__init__(self.serve, host)
 
     def serve(self, connection):
         while True:

@@ -164,6 +164,21 @@ def test_a_name_that_does_not_resolve(salvo_bin):
     assert done.returncode == 1 and "1 failed" in done.stderr
 
 
+def test_a_name_at_whose_first_address_nobody_listens(salvo_bin, tmp_path):
+    """As "localhost" where it is ::1 first. It has a hosts file of its own."""
+    if os.geteuid() != 0:
+        pytest.skip("mounts a file over /etc/hosts, which root may")
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 twice.test\n127.0.0.9 twice.test\n")
+    with FakeBroker() as broker, FakeNameserver({"a": broker.address}, host="127.0.0.9") as server:
+        done = run(
+            *("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts),
+            *(salvo_bin, "send", "--topic", "T", "--nameserver", f"twice.test:{server.port}"),
+            input="a\n",
+        )
+    assert done.returncode == 0 and "1 acknowledged" in done.stderr, done.stderr
+
+
 def test_an_unreachable_nameserver_for_load(salvo_bin):
     began = time.monotonic()
     done = run(

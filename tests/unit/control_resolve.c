@@ -10,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <stdio.h>
 
 static void numeric_addresses_are_read_and_printed(void **state)
@@ -42,6 +43,27 @@ static void numeric_addresses_are_read_and_printed(void **state)
     }
 }
 
+/* "localhost" is ::1 and 127.0.0.1, and often nobody listens at the first. */
+static void each_address_of_a_name_has_its_turn(void **state)
+{
+    struct salvo_endpoint v4 = {.v4 = {.sin_family = AF_INET, .sin_port = 1}};
+    struct salvo_endpoint v6 = {.v6 = {.sin6_family = AF_INET6, .sin6_port = 1}};
+    struct addrinfo last = {.ai_family = AF_INET, .ai_addrlen = sizeof(v4.v4), .ai_addr = &v4.any};
+    struct addrinfo other = {.ai_family = AF_UNIX, .ai_next = &last};
+    struct addrinfo first = {
+        .ai_family = AF_INET6, .ai_addrlen = sizeof(v6.v6), .ai_addr = &v6.any, .ai_next = &other};
+
+    for (uint32_t turn = 0; turn < 5; turn++) {
+        struct salvo_endpoint chosen;
+
+        assert_int_equal(salvo_resolve_choose(&first, turn, &chosen), 0);
+        assert_true(salvo_endpoint_equal(&chosen, turn % 2 == 0 ? &v6 : &v4));
+    }
+    other.ai_next = NULL;
+    assert_int_equal(salvo_resolve_choose(&other, 3, &v4), -ENOENT);
+    assert_int_equal(salvo_resolve_choose(NULL, 3, &v4), -ENOENT);
+}
+
 struct answer {
     int count;
     int result;
@@ -70,11 +92,11 @@ static void names_are_looked_up_on_the_helper_and_wake_us(void **state)
     salvo_net_conf_default(&conf, salvo_clock_system());
     assert_int_equal(salvo_net_epoll_open(&conf, &net), 0);
     salvo_resolver_init(&resolver, net);
-    assert_int_equal(salvo_resolver_ask(&resolver, "10.1.2.3", 5, answered, &at_once, 1, 0), 0);
+    assert_int_equal(salvo_resolver_ask(&resolver, "10.1.2.3", 5, 0, answered, &at_once, 1, 0), 0);
     assert_int_equal(at_once.count, 1);
     assert_null(resolver.shared); /* no thread for that */
-    assert_int_equal(salvo_resolver_ask(&resolver, "localhost", 9876, answered, &good, 7, 0), 0);
-    assert_int_equal(salvo_resolver_ask(&resolver, "not a name", 9876, answered, &bad, 8, 0), 0);
+    assert_int_equal(salvo_resolver_ask(&resolver, "localhost", 9876, 0, answered, &good, 7, 0), 0);
+    assert_int_equal(salvo_resolver_ask(&resolver, "not a name", 9876, 0, answered, &bad, 8, 0), 0);
     for (int i = 0; i < 100 && good.count + bad.count < 2; i++) {
         salvo_net_wait(net, 1, 0, SALVO_NS_PER_S);
         salvo_resolver_do_work(&resolver, 0);
@@ -155,9 +177,9 @@ static void virtual_time_has_addresses_only(void **state)
     salvo_net_conf_default(&conf, salvo_sim_world_clock(world));
     assert_int_equal(salvo_net_sim_open(world, 1, &conf, &net), 0);
     salvo_resolver_init(&resolver, net);
-    assert_int_equal(salvo_resolver_ask(&resolver, "localhost", 1, answered, &answer, 0, 0),
+    assert_int_equal(salvo_resolver_ask(&resolver, "localhost", 1, 0, answered, &answer, 0, 0),
                      -ENOENT);
-    assert_int_equal(salvo_resolver_ask(&resolver, "10.0.0.1", 1, answered, &answer, 0, 0), 0);
+    assert_int_equal(salvo_resolver_ask(&resolver, "10.0.0.1", 1, 0, answered, &answer, 0, 0), 0);
     assert_int_equal(answer.count, 1);
     salvo_resolver_deinit(&resolver);
     salvo_net_destroy(net);
@@ -251,6 +273,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numeric_addresses_are_read_and_printed),
+        cmocka_unit_test(each_address_of_a_name_has_its_turn),
         cmocka_unit_test(names_are_looked_up_on_the_helper_and_wake_us),
         cmocka_unit_test(brokers_by_name_wait_for_the_resolver),
         cmocka_unit_test(virtual_time_has_addresses_only),
