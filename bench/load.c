@@ -35,20 +35,43 @@ static void load_measure_begin(struct salvo_load *load)
     atomic_store_explicit(&load->live->warming, false, memory_order_relaxed);
 }
 
-static int64_t load_due_ns(const struct salvo_load *load, uint64_t number)
+/* Open loop: when a message is due, from the start on. To the nearest nanosecond: what three
+ * messages a second have sent in one second are three. */
+static int64_t load_due_after_ns(double interval_ns, uint64_t number)
 {
-    return load->start_ns + (int64_t)((double)number * load->interval_ns);
+    return (int64_t)((double)number * interval_ns + 0.5);
 }
 
-/* Open loop: messages that are due before the end of the warm-up. The division rounds: what
- * load_due_ns says is what counts. */
-static uint64_t load_warm_count(const struct salvo_load *load)
+static int64_t load_due_ns(const struct salvo_load *load, uint64_t number)
 {
-    uint64_t count = (uint64_t)((double)load->conf->warmup_ns / load->interval_ns);
+    return load->start_ns + load_due_after_ns(load->interval_ns, number);
+}
 
-    while (load_due_ns(load, count) < load->start_ns + load->conf->warmup_ns)
+/* Open loop: messages that are due before `ns` are over. The division rounds: what
+ * load_due_after_ns says is what counts. */
+static uint64_t load_count_before(double interval_ns, int64_t ns)
+{
+    uint64_t count = (uint64_t)((double)ns / interval_ns);
+
+    while (load_due_after_ns(interval_ns, count) < ns)
         count++;
     return count;
+}
+
+static double load_interval_ns(const struct salvo_load_conf *conf)
+{
+    return (double)SALVO_NS_PER_S / conf->rate;
+}
+
+bool salvo_load_measures(const struct salvo_load_conf *conf)
+{
+    double interval_ns;
+
+    if (conf->rate <= 0 || conf->duration_ns == 0)
+        return true;
+    interval_ns = load_interval_ns(conf);
+    return load_count_before(interval_ns, conf->warmup_ns + conf->duration_ns) >
+           load_count_before(interval_ns, conf->warmup_ns);
 }
 
 /* How many messages are due by now, the plan's end considered. */
@@ -389,13 +412,11 @@ static void load_plan(struct salvo_load *load)
     load->target = UINT64_MAX;
     load->end_ns = INT64_MAX;
     if (conf->rate > 0) {
-        load->interval_ns = (double)SALVO_NS_PER_S / conf->rate;
+        load->interval_ns = load_interval_ns(conf);
         if (conf->count != 0)
-            load->target = conf->count + load_warm_count(load);
+            load->target = conf->count + load_count_before(load->interval_ns, conf->warmup_ns);
         if (conf->duration_ns != 0) {
-            uint64_t count = (uint64_t)((double)span_ns / load->interval_ns + 0.5);
-
-            load->target = SALVO_MIN(load->target, SALVO_MAX(count, UINT64_C(1)));
+            load->target = SALVO_MIN(load->target, load_count_before(load->interval_ns, span_ns));
             load->end_ns = load->start_ns + span_ns + conf->drain_ns;
         }
     } else {

@@ -122,6 +122,9 @@ struct salvo_load_live {
     struct salvo_hist hists[2];
 };
 
+/* False for an open loop whose duration lies between two messages: none is due in it. */
+bool salvo_load_measures(const struct salvo_load_conf *conf);
+
 void salvo_load_live_init(struct salvo_load_live *live);
 
 /* The follower: the latencies since the last call, merged into `into`; false when the generator has

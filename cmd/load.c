@@ -281,6 +281,12 @@ static int load_check(const struct load_run *run)
     if (values->rate > 0 && values->closed != 0)
         return cmd_fail("load", CMD_EXIT_INVALID,
                         "--rate is an open loop and --closed a closed one; give one of them");
+    if (!salvo_load_measures(&run->conf))
+        return cmd_fail("load", CMD_EXIT_INVALID,
+                        "--duration: at --rate %g no message is due in the %g s behind the warm-up "
+                        "of %g s; take a longer one",
+                        values->rate, (double)run->conf.duration_ns / 1e9,
+                        (double)values->warmup_ns / 1e9);
     if (values->json != NULL && values->hdr != NULL && strcmp(values->json, "-") == 0 &&
         strcmp(values->hdr, "-") == 0)
         return cmd_fail("load", CMD_EXIT_INVALID,
@@ -390,6 +396,7 @@ static int load_open(struct load_run *run)
         r = load_lists(run);
     if (r == 0) {
         load_config_derive(run);
+        load_conf_fill(run);
         r = load_check(run);
     }
     salvo_machine_read(&run->report.machine); /* while there are descriptors for it */
@@ -401,10 +408,8 @@ static int load_open(struct load_run *run)
         r = load_check_files(run);
     if (r == 0)
         r = load_open_cluster(run);
-    if (r == 0) {
-        load_conf_fill(run);
+    if (r == 0)
         r = load_open_sender(run);
-    }
     return r;
 }
 

@@ -84,6 +84,32 @@ def test_a_count_is_measured_whole_behind_the_warmup(salvo_bin, tmp_path, args):
     assert report["measured_messages"] == int(args[args.index("--count") + 1])
 
 
+@pytest.mark.parametrize(
+    "args,planned,measured",
+    [
+        (["--rate", "1", "--duration", "100ms", "--warmup", "1s"], 2, 1),
+        (["--rate", "2", "--duration", "700ms"], 2, 2),
+        (["--rate", "7", "--duration", "1s"], 7, 7),
+    ],
+)
+def test_a_duration_takes_what_is_due_in_it(salvo_bin, tmp_path, args, planned, measured):
+    report = report_of(salvo_bin, tmp_path, *args)
+    assert report["planned"] == planned and report["measured_messages"] == measured
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--rate", "2", "--duration", "300ms", "--warmup", "200ms"],
+        ["--rate", "0.05", "--warmup", "1s"],
+    ],
+)
+def test_a_duration_between_two_messages_is_refused(salvo_bin, args):
+    done = run(salvo_bin, "load", *args)
+    assert done.returncode == 2 and done.stdout == ""
+    assert "--duration" in done.stderr and "no message is due" in done.stderr, done.stderr
+
+
 def test_caller_mode_turns_the_sender_itself(salvo_bin, tmp_path):
     report = report_of(salvo_bin, tmp_path, "-D", "threads=caller", "--count", "20k")
     assert report["acked"] == 20000 and report["settings"]["options"]["threads"] == "caller"
