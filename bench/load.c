@@ -309,6 +309,12 @@ static int64_t load_next_due_ns(const struct salvo_load *load)
     return load->end_ns;
 }
 
+static void load_note_busy(struct salvo_load *load, int work, int64_t ns)
+{
+    if (work > 0 && load->measuring)
+        load->result->busy_ns += ns;
+}
+
 static void load_submit_all(struct salvo_load *load)
 {
     int64_t warm_ns = load->start_ns + load->conf->warmup_ns;
@@ -323,8 +329,7 @@ static void load_submit_all(struct salvo_load *load)
             load_measure_begin(load);
         work = load_turn(load, true);
         now_ns = salvo_now_ns(load->conf->sender);
-        if (work > 0 && load->measuring)
-            load->result->busy_ns += now_ns - turn_ns;
+        load_note_busy(load, work, now_ns - turn_ns);
         over = load_submitting_over(load, now_ns);
         if (work == 0 && !over) {
             int64_t until_ns = load_next_due_ns(load);
@@ -336,7 +341,6 @@ static void load_submit_all(struct salvo_load *load)
         }
     }
     load_note_room(load, now_ns, true);
-    load->result->submitting_ns = SALVO_MAX(now_ns - warm_ns, INT64_C(0));
 }
 
 /* Waits for the results of what is out. */
@@ -345,9 +349,15 @@ static void load_drain_until(struct salvo_load *load, int64_t deadline_ns)
     int64_t now_ns = salvo_now_ns(load->conf->sender);
 
     while (load->out > 0 && now_ns < deadline_ns) {
-        if (load_turn(load, false) == 0)
-            salvo_load_wait(load, now_ns, deadline_ns);
+        int64_t turn_ns = now_ns;
+        int work = load_turn(load, false);
+
         now_ns = salvo_now_ns(load->conf->sender);
+        load_note_busy(load, work, now_ns - turn_ns);
+        if (work == 0) {
+            salvo_load_wait(load, now_ns, deadline_ns);
+            now_ns = salvo_now_ns(load->conf->sender);
+        }
     }
 }
 
@@ -389,18 +399,10 @@ static void load_finish(struct salvo_load *load)
         committing_ns,
         (result->measured.acked != 0 ? load->last_ack_ns : load->last_result_ns) - from_ns);
     result->stolen_seconds = salvo_cpu_stolen_seconds() - load->stolen_before;
-    if (load->measuring)
+    if (load->measuring) {
         result->cpu_seconds = salvo_cpu_process_seconds() - load->cpu_before;
-}
-
-static void load_note_lane_share(struct salvo_load *load, int64_t now_ns)
-{
-    int64_t ns = now_ns - load->start_ns - load->conf->warmup_ns;
-
-    if (load->measuring && ns > 0)
-        load->result->lane_busy_share =
-            (double)(load_lane_busy_ns(load) - load->lane_busy_before_ns) /
-            ((double)ns * SALVO_MAX(load->conf->lanes, 1u));
+        result->lanes_busy_ns = (int64_t)(load_lane_busy_ns(load) - load->lane_busy_before_ns);
+    }
 }
 
 /* The plan: how many messages, and until when. */
@@ -468,7 +470,6 @@ int salvo_load_run(const struct salvo_load_conf *conf, struct salvo_load_live *l
         load.start_ns = salvo_now_ns(conf->sender);
         load_plan(&load);
         load_submit_all(&load);
-        load_note_lane_share(&load, salvo_now_ns(conf->sender));
         load_drain(&load);
         load_finish(&load);
     }

@@ -88,9 +88,6 @@ struct salvo_load_result {
     /* From the end of the warm-up to the last submission or acknowledgement; to the last result
      * where nothing was acknowledged. */
     int64_t measured_ns;
-    /* From the end of the warm-up until the generator looked for no more to submit: what its busy
-     * time and the time without room are parts of. */
-    int64_t submitting_ns;
     double cpu_seconds;    /* the whole process, behind the warm-up */
     double stolen_seconds; /* kept from all CPUs by a hypervisor, the whole run */
 
@@ -99,8 +96,8 @@ struct salvo_load_result {
     uint64_t late;                    /* late by over 1 ms, the generator's own fault */
     uint64_t held_back;               /* late by over 1 ms, the sender had no room */
     int64_t ring_full_ns;             /* no submitter had room, behind the warm-up */
-    int64_t busy_ns;                  /* turns of the generator that found work */
-    double lane_busy_share;
+    int64_t busy_ns;                  /* turns of the generator that found work, drain included */
+    int64_t lanes_busy_ns;            /* the same of the lanes, all together */
 };
 
 /* Followed by another thread while the run goes on. */

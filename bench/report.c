@@ -75,9 +75,9 @@ static void report_judge_limit(struct salvo_report *report)
 
     if (result->measured.acked == 0)
         return;
-    if (result->lane_busy_share >= REPORT_BUSY_SHARE_LIMIT)
+    if (report->lane_busy_share >= REPORT_BUSY_SHARE_LIMIT)
         snprintf(report->limit_reason, sizeof(report->limit_reason),
-                 "the lanes were busy for %.0f %% of the time", 100 * result->lane_busy_share);
+                 "the lanes were busy for %.0f %% of the time", 100 * report->lane_busy_share);
     else if (generator >= REPORT_BUSY_SHARE_LIMIT)
         snprintf(report->limit_reason, sizeof(report->limit_reason),
                  "%s was busy for %.0f %% of the time", thread, 100 * generator);
@@ -87,11 +87,15 @@ static void report_judge_limit(struct salvo_report *report)
     report->was_limit = report->limit_reason[0] != '\0';
 }
 
+static double report_share(int64_t part_ns, int64_t whole_ns)
+{
+    return whole_ns > 0 ? SALVO_MIN((double)part_ns / (double)whole_ns, 1.0) : 0;
+}
+
 void salvo_report_judge(struct salvo_report *report)
 {
     const struct salvo_load_result *result = report->result;
     const struct salvo_load_counts *measured = &result->measured;
-    double submitting_s = (double)result->submitting_ns / 1e9;
 
     report->seconds = (double)SALVO_MAX(result->measured_ns, INT64_C(0)) / 1e9;
     if (report->seconds > 0) {
@@ -102,8 +106,9 @@ void salvo_report_judge(struct salvo_report *report)
     }
     if (measured->acked > 0)
         report->cpu_us_per_message = result->cpu_seconds * 1e6 / (double)measured->acked;
-    if (submitting_s > 0)
-        report->generator_busy_share = SALVO_MIN((double)result->busy_ns / 1e9 / submitting_s, 1.0);
+    report->generator_busy_share = report_share(result->busy_ns, result->measured_ns);
+    report->lane_busy_share = report_share(
+        result->lanes_busy_ns, result->measured_ns * (int64_t)SALVO_MAX(report->conf->lanes, 1u));
     report->valid = true;
     report_judge_identity(report);
     report_judge_generator(report);

@@ -62,7 +62,8 @@ struct salvo_report {
     double rate_per_s;
     double bytes_per_s;
     double cpu_us_per_message;
-    double generator_busy_share;
+    double generator_busy_share; /* of `seconds`, which the rate is of */
+    double lane_busy_share;
 };
 
 /* Fills the second half of the report. */

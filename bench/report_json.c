@@ -119,7 +119,7 @@ static void json_add_client(json_t *root, const struct salvo_report *report)
     json_count(client, "late_messages", result->late);
     json_count(client, "held_back_messages", result->held_back);
     json_number(client, "ring_full_seconds", (double)result->ring_full_ns / 1e9);
-    json_number(client, "lane_busy_share", result->lane_busy_share);
+    json_number(client, "lane_busy_share", report->lane_busy_share);
     json_number(client, "generator_busy_share", report->generator_busy_share);
     json_object_set_new(root, "client", client);
 }

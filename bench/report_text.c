@@ -102,7 +102,7 @@ static void text_client(const struct salvo_report *report, FILE *to)
             "  client     was %sthe limit%s%s; lanes busy %.0f %%, generator busy %.0f %%, "
             "without room %.3f s\n",
             report->was_limit ? "" : "not ", report->was_limit ? ": " : "", report->limit_reason,
-            100 * result->lane_busy_share, 100 * report->generator_busy_share,
+            100 * report->lane_busy_share, 100 * report->generator_busy_share,
             (double)result->ring_full_ns / 1e9);
     if (result->open_loop)
         fprintf(to, "             schedule error p50 %.1f us, p99 %.1f us, max %.1f us\n",

@@ -208,6 +208,17 @@ def test_a_generator_that_waits_for_answers_is_not_busy(salvo_bin, tmp_path):
     assert not report["client"]["was_limit"]
 
 
+@pytest.mark.parametrize("args", [["--rate", "5", "--count", "1"], ["--count", "50"]])
+def test_a_run_that_is_submitted_at_once_is_not_limited_by_that(salvo_bin, tmp_path, args):
+    """What was submitted within microseconds was waited for much longer."""
+    script = tmp_path / "script"
+    script.write_text("* send delay 50ms forever\n")
+    with Mock(salvo_bin, "--script", script) as slow:
+        report = report_of(salvo_bin, tmp_path, "--nameserver", slow.address, *args)
+    assert report["client"]["generator_busy_share"] < 0.9
+    assert not report["client"]["was_limit"]
+
+
 def test_a_capture_of_kernel_tcp_names_tcpdump_and_nothing_ends(start_load, tmp_path):
     capture = ("-D", f"dpdk_capture={tmp_path}/a", "-D", "dpdk_capture_at_start=false")
     load = start_load("--rate", "1k", "--duration", "1h", *capture)

@@ -25,7 +25,7 @@ static int all_well(void **state)
     result.all.codes[SALVO_OK] = 1000;
     result.measured = result.all;
     result.measured.bytes = 128000;
-    result.measured_ns = result.submitting_ns = SALVO_NS_PER_S;
+    result.measured_ns = SALVO_NS_PER_S;
     result.cpu_seconds = 0.5;
     salvo_hist_record_n(&result.latency, 50000, 1000);
     report.conf = &conf;
@@ -155,11 +155,12 @@ static void a_generator_in_trouble_is_invalid(void **state)
 
 static void a_busy_lane_or_generator_was_the_limit(void **state)
 {
-    result.lane_busy_share = 0.95;
+    conf.lanes = 2;
+    result.lanes_busy_ns = 2 * SALVO_NS_PER_S * 95 / 100;
     judge();
     assert_true(report.was_limit);
     assert_non_null(strstr(report.limit_reason, "lanes"));
-    result.lane_busy_share = 0.5;
+    result.lanes_busy_ns = SALVO_NS_PER_S;
     result.busy_ns = SALVO_NS_PER_S * 95 / 100;
     judge();
     assert_true(report.was_limit);
@@ -172,8 +173,7 @@ static void a_run_without_one_acknowledgement_had_another_limit(void **state)
     result.all.acked = result.measured.acked = 0;
     result.all.unsent = result.measured.unsent = 1000;
     salvo_hist_reset(&result.latency);
-    result.busy_ns = result.submitting_ns = 100000;
-    result.lane_busy_share = 0.95;
+    result.busy_ns = result.lanes_busy_ns = result.measured_ns = 100000;
     judge();
     assert_true(report.valid);
     assert_false(report.was_limit);
