@@ -19,6 +19,15 @@ static const char *text_count(uint64_t value, char buf[32])
     return buf;
 }
 
+/* Of few a second three digits, or one every ten seconds would be none. */
+static const char *text_rate(double rate, char buf[32])
+{
+    if (rate >= 100)
+        return text_count((uint64_t)(rate + 0.5), buf);
+    snprintf(buf, 32, "%.3g", rate);
+    return buf;
+}
+
 static void text_counts(const struct salvo_report *report, FILE *to)
 {
     const struct salvo_load_counts *all = &report->result->all;
@@ -77,8 +86,7 @@ static void text_figures(const struct salvo_report *report, FILE *to)
     if (result->warmup_ns > 0)
         fprintf(to, "  measured   behind a warm-up of %.3g s\n", (double)result->warmup_ns / 1e9);
     fprintf(to, "  rate       %s messages/s, %.1f MB/s, over %.3f s\n",
-            text_count((uint64_t)(report->rate_per_s + 0.5), rate), report->bytes_per_s / 1e6,
-            report->seconds);
+            text_rate(report->rate_per_s, rate), report->bytes_per_s / 1e6, report->seconds);
     fprintf(to, "  latency    from %s, in microseconds\n",
             result->open_loop ? "the intended send time"
                               : "submission (closed loop: a wait for room is not in it)");
@@ -116,7 +124,7 @@ static void text_head(const struct salvo_report *report, FILE *to)
 
     fprintf(to, "\nsalvo load: ");
     if (conf->rate > 0)
-        fprintf(to, "open loop, %s messages/s", text_count((uint64_t)(conf->rate + 0.5), text));
+        fprintf(to, "open loop, %s messages/s", text_rate(conf->rate, text));
     else
         fprintf(to, "closed loop, window %s", text_count(conf->window, text));
     if (conf->payload.size_min == conf->payload.size_max)

@@ -24,6 +24,12 @@ def test_few_messages_at_a_rate_have_that_rate(salvo_bin, tmp_path):
     assert 0 < report["rate_per_s"] <= 20
 
 
+def test_a_rate_of_less_than_one_a_second_is_not_zero(salvo_bin):
+    done = run(salvo_bin, "load", "--rate", "0.4", "--count", "1", "--net", "null")
+    assert "open loop, 0.4 messages/s" in done.stdout
+    assert re.search(r"^ +rate +0\.4 messages/s", done.stdout, re.M), done.stdout
+
+
 def test_the_window_is_no_larger_than_what_may_be_out(salvo_bin, tmp_path):
     report = report_of(salvo_bin, tmp_path, "--count", "100", "-D", "messages_out_max=3")
     assert report["settings"]["window"] == 3
