@@ -113,6 +113,8 @@ struct load_run {
     struct salvo_mock *mock;
     FILE *json;
     FILE *hdr;
+    bool json_made; /* it was not there before */
+    bool hdr_made;
     bool reported;
     char *topics_text;
     char *tags_text;
@@ -301,12 +303,15 @@ static int load_check(const struct load_run *run)
     return load_check_window(run);
 }
 
-static int load_open_file(const char *option, const char *path, FILE **ret_file)
+static int load_open_file(const char *option, const char *path, FILE **ret_file, bool *ret_made)
 {
     if (path == NULL)
         return 0;
     /* Not "w": a run that cannot start leaves the last one's report alone. */
-    *ret_file = strcmp(path, "-") == 0 ? stdout : fopen(path, "a");
+    *ret_file = strcmp(path, "-") == 0 ? stdout : fopen(path, "ax");
+    *ret_made = *ret_file != NULL && *ret_file != stdout;
+    if (*ret_file == NULL)
+        *ret_file = fopen(path, "a");
     if (*ret_file == NULL)
         return cmd_fail("load", CMD_EXIT_INVALID, "--%s %s: %s", option, path, strerror(errno));
     return 0;
@@ -327,14 +332,16 @@ static int load_check_files(const struct load_run *run)
                     run->values.hdr);
 }
 
-/* Who looks into a file of a run that did not start should not take what is there for its report.
- */
-static void load_tell_earlier(const char *option, const char *path)
+/* Of a run that did not start. Who looks into its file should not take what is there for its
+ * report. */
+static void load_leave_file(const char *option, const char *path, bool made)
 {
     struct stat st;
 
-    if (path != NULL && strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
-        st.st_size > 0)
+    if (made)
+        unlink(path);
+    else if (path != NULL && strcmp(path, "-") != 0 && stat(path, &st) == 0 &&
+             S_ISREG(st.st_mode) && st.st_size > 0)
         cmd_fail("load", 0, "--%s %s still holds an earlier report", option, path);
 }
 
@@ -401,9 +408,9 @@ static int load_open(struct load_run *run)
     }
     salvo_machine_read(&run->report.machine); /* while there are descriptors for it */
     if (r == 0)
-        r = load_open_file("json", run->values.json, &run->json);
+        r = load_open_file("json", run->values.json, &run->json, &run->json_made);
     if (r == 0)
-        r = load_open_file("hdr", run->values.hdr, &run->hdr);
+        r = load_open_file("hdr", run->values.hdr, &run->hdr, &run->hdr_made);
     if (r == 0)
         r = load_check_files(run);
     if (r == 0)
@@ -531,8 +538,8 @@ int cmd_load(int argc, char **argv)
         if (code == 0)
             code = load_run(run);
         if (!run->reported) {
-            load_tell_earlier("json", run->values.json);
-            load_tell_earlier("hdr", run->values.hdr);
+            load_leave_file("json", run->values.json, run->json_made);
+            load_leave_file("hdr", run->values.hdr, run->hdr_made);
         }
     }
     load_close(run);

@@ -465,6 +465,14 @@ def test_a_run_that_cannot_start_leaves_the_last_report(salvo_bin, tmp_path):
     assert done.returncode == 0 and json.loads(report.read_text())["acked"] == 7
 
 
+def test_a_run_that_cannot_start_makes_no_report(salvo_bin, tmp_path):
+    files = [tmp_path / "report.json", tmp_path / "report.hgrm"]
+    done = run(salvo_bin, "load", "--nameserver", "127.0.0.1:1", "-D", "timeout_ms=300ms",
+               "--json", files[0], "--hdr", files[1])
+    assert done.returncode == 2 and "cannot be sent to" in done.stderr
+    assert not any(file.exists() for file in files)
+
+
 @pytest.mark.parametrize("second", ["same", "./same", "link"])
 def test_two_reports_do_not_share_a_file(salvo_bin, tmp_path, second):
     (tmp_path / "link").symlink_to("same")
@@ -472,7 +480,7 @@ def test_two_reports_do_not_share_a_file(salvo_bin, tmp_path, second):
         salvo_bin, "load", "--count", 10, "--json", "same", "--hdr", second, cwd=tmp_path
     )
     assert done.returncode == 2 and "are one file" in done.stderr
-    assert (tmp_path / "same").read_text() == ""
+    assert not (tmp_path / "same").exists()
     nowhere = run(
         salvo_bin, "load", "--count", 10, "--json", "/dev/null", "--hdr", "/dev/null"
     )
