@@ -1,5 +1,6 @@
 /* salvo stat: counters, errors and latencies of a running salvo, read from its stat file without
  * asking it. */
+#include "base/clock.h"
 #include "cmd/cmd.h"
 #include "cmd/options.h"
 #include "cmd/stop.h"
@@ -46,8 +47,8 @@ static const struct cmd_usage stat_usage = {
 struct stat_run {
     struct stat_values values;
     struct salvo_statfile_view view;
-    uint64_t *before; /* all counters at the last look, lanes' first; for rates */
-    bool again;       /* `before` holds something */
+    uint64_t *before;  /* all counters at the last look, lanes' first; for rates */
+    int64_t before_ns; /* when that was; 0: this is the first */
 };
 
 static uint32_t stat_counters(const struct stat_run *run)
@@ -88,8 +89,16 @@ static const char *stat_time(int64_t ms, char buf[32])
     return buf;
 }
 
+/* A look comes when it can: behind a signal, or a reader that took its time. */
+static void stat_text_rate(uint64_t more, int64_t ns)
+{
+    printf(" %14.0f/s", ns > 0 ? (double)more * 1e9 / (double)ns : 0);
+}
+
 static void stat_text_counters(struct stat_run *run)
 {
+    int64_t now_ns = salvo_clock_mono_ns(salvo_clock_system());
+
     for (uint32_t i = 0; i < stat_counters(run); i++) {
         uint64_t value, before = run->before[i];
         const struct salvo_statfile_name *name = stat_counter(run, i, &value);
@@ -98,10 +107,11 @@ static void stat_text_counters(struct stat_run *run)
         if (value == 0 && !run->values.all)
             continue;
         printf("  %-28s %20" PRIu64 " %-12s", name->name, value, name->unit);
-        if (run->again && name->kind == SALVO_COUNTER_COUNT)
-            printf(" %14" PRIu64 "/s", value - before);
+        if (run->before_ns != 0 && name->kind == SALVO_COUNTER_COUNT)
+            stat_text_rate(value - before, now_ns - run->before_ns);
         printf("\n");
     }
+    run->before_ns = now_ns;
 }
 
 static void stat_text_hists(const struct stat_run *run)
@@ -225,7 +235,6 @@ static int stat_show(struct stat_run *run)
             stat_text(run, alive);
         if (fflush(stdout) || !run->values.watch || !alive || cmd_stop != 0)
             return CMD_EXIT_GOOD;
-        run->again = true;
         poll(NULL, 0, 1000);
         if (!salvo_statfile_view_whole(&run->view))
             return cmd_fail("stat", CMD_EXIT_FAILED, "%s was cut off while it was watched",

@@ -14,7 +14,7 @@ import pytest
 
 from mocks import Mock
 from program import environment, report_of, run
-from rocketmq.cluster import wait_until
+from rocketmq.cluster import stop_by_signal, wait_until
 
 COMMANDS = ["load", "send", "mock", "check", "stat", "frame"]
 
@@ -301,6 +301,36 @@ def test_stat_shows_a_running_salvo(salvo_bin, start_load, tmp_path):
     text = run(salvo_bin, "stat", path).stdout
     assert "lane_messages_good" in text
     assert re.search(r"^  lane 0: sent to answered +\d+ times; us p50 ", text, re.M), text
+
+
+def test_stat_divides_by_the_time_between_two_looks(salvo_bin, start_load, tmp_path):
+    path = tmp_path / "stat"
+    load = start_load("--rate", "1k", "--duration", "1h", "-D", f"stat_file={path}")
+    load.until_second(1)
+    watch = subprocess.Popen(
+        [str(salvo_bin), "stat", "--watch", str(path)], stdout=subprocess.PIPE, text=True
+    )
+
+    def good():
+        shown = json.loads(run(salvo_bin, "stat", "--json", path).stdout)
+        return shown["counters"]["lane_messages_good"]
+
+    def rate():
+        for line in watch.stdout:
+            if found := re.search(r"^  lane_messages_good .* (\d+)/s$", line):
+                return int(found[1])
+        pytest.fail("it ended without a rate")
+
+    try:
+        rate()
+        stop_by_signal(watch, "salvo stat")
+        before = good()
+        wait_until(lambda: good() > before + 3000, "three seconds of messages", 60.0)
+        watch.send_signal(signal.SIGCONT)
+        assert 500 < rate() < 2500  # of 4,000 messages
+    finally:
+        watch.kill()
+        watch.communicate()
 
 
 @pytest.fixture
