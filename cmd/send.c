@@ -51,7 +51,9 @@ static const struct cmd_usage send_usage = {
     .positional_offset = AT(file),
     .options = send_options,
     .options_count = SALVO_ARRAY_LENGTH(send_options),
-    .notes = "Exit code: 0 all acknowledged, 1 some message was not, 2 it could not start, or\n"
+    .notes = "A line ends at its line feed. A carriage return in front of it is part of the\n"
+             "message, as any other byte; tr -d '\\r' takes it out.\n"
+             "Exit code: 0 all acknowledged, 1 some message was not, 2 it could not start, or\n"
              "what it printed was lost.\n\n"
              "  tail -F app.log | salvo send --topic Logs --nameserver 127.0.0.1:9876\n"
              "  salvo send --topic Pictures --whole --property type=png cat.png\n",

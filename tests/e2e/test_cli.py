@@ -236,6 +236,12 @@ def test_send_a_file_with_key_tag_and_properties(salvo_bin, tmp_path, mock):
     assert done.returncode == 0 and "2 read, 2 acknowledged" in done.stderr
 
 
+def test_send_keeps_carriage_returns_and_says_so(salvo_bin, mock):
+    done = run(salvo_bin, "send", "--nameserver", mock.address, "--topic", "T", input="a\r\n\r\n\n")
+    assert "2 read, 2 acknowledged, 0 failed, 1 empty" in done.stderr
+    assert "carriage return" in run(salvo_bin, "send", "--help").stdout
+
+
 def test_send_a_whole_file(salvo_bin, tmp_path, mock):
     path = tmp_path / "whole"
     path.write_bytes(os.urandom(1 << 20) + b"\n\n\n")

@@ -60,6 +60,7 @@ static void lines_are_the_same_for_every_split(void **state)
         {"a", "1[a]"},
         {"a\n", "1[a]"},
         {"a\nbb\n\nccc", "1[a]2[bb]3(empty)4[ccc]"},
+        {"a\r\n\r\nb", "1[a\r]2[\r]3[b]"}, /* no byte but the line feed is taken away */
         {"0123456789\n", "1[0123456789]"},
         {"0123456789", "1[0123456789]"},
         {"01234567890\nb\n", "1(long)2[b]"},
