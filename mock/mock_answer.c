@@ -221,7 +221,8 @@ static void fault_host(struct salvo_mock *mock, const struct salvo_mock_fault *f
         host->silent_until_ns = until_ns;
     } else {
         host->slow_until_ns = fault->delay_ms == 0 ? 0 : until_ns;
-        host->slow_rate = SALVO_MAX(fault->rate, 1u);
+        host->slow_times += host->slow_rate != fault->rate;
+        host->slow_rate = fault->rate;
     }
 }
 

@@ -97,7 +97,8 @@ struct mock_conn {
     bool in_ordinary; /* kept the ordinary way, and so it ends, whatever the faults do meanwhile */
     struct mock_held *held_first, *held_last;
     uint32_t held_count;
-    bool held_lost; /* bytes were thrown away: closed when the silence ends */
+    bool held_lost;      /* bytes were thrown away: closed when the silence ends */
+    uint32_t slow_times; /* the host's, when the next two were set */
     int64_t slow_from_ns;
     int64_t slow_taken;
 
@@ -122,6 +123,7 @@ struct mock_host {
     int64_t silent_until_ns; /* 0: not */
     int64_t slow_until_ns;
     uint32_t slow_rate;
+    uint32_t slow_times; /* how often it has become slow */
 };
 
 struct mock_broker {

@@ -47,7 +47,8 @@ static size_t turn_allowance(struct salvo_mock *mock, struct mock_conn *conn)
         return 0;
     if (host->slow_rate == 0)
         return SIZE_MAX;
-    if (conn->slow_from_ns == 0) {
+    if (conn->slow_times != host->slow_times) {
+        conn->slow_times = host->slow_times;
         conn->slow_from_ns = mock->now_ns;
         conn->slow_taken = 0;
     }
@@ -179,8 +180,6 @@ static int turn_hosts(struct salvo_mock *mock)
             mock_conn_close(mock, conn);
         if (host->silent_until_ns != 0)
             continue;
-        if (host->slow_rate == 0)
-            conn->slow_from_ns = 0;
         if (conn->held_first != NULL || conn->held_lost)
             taken += turn_resume_conn(mock, conn);
         if (woke || mock->look_at_hosts)

@@ -279,6 +279,41 @@ static void slow_reads_take_their_time(void **state)
     rig_close(&rig);
 }
 
+/* What went over the connection before is neither owed nor in hand. */
+static void each_slow_time_begins_anew(void **state)
+{
+    enum { MANY = 400000, FEW = 4000 };
+    struct salvo_mock_fault fault = fault_of(SALVO_MOCK_FAULT_SLOW);
+    struct salvo_send_fields fields = rig_fields("T", "");
+    uint8_t *body = calloc(1, MANY);
+    struct rig rig;
+    unsigned link;
+
+    assert_non_null(body);
+    rig_open(&rig, state, NULL);
+    link = rig_connect(&rig, 1);
+    fault.rate = 20000;
+    fault.delay_ms = 600;
+    for (int i = 0; i < 3; i++) {
+        size_t size = i == 1 ? MANY : 1; /* a lot between the first two, a pause behind them */
+        int64_t start_ns, took_ns;
+
+        add(&rig, fault);
+        assert_int_equal(rig_send_code(&rig, link, &fields, "x", 1), 0);
+        start_ns = salvo_clock_mono_ns(rig.clock);
+        assert_int_equal(rig_send_code(&rig, link, &fields, body, FEW), 0);
+        took_ns = salvo_clock_mono_ns(rig.clock) - start_ns;
+        assert_true(took_ns >= 180 * MS);                 /* some 4,100 bytes at 20,000 a second */
+        assert_true(took_ns <= 500 * MS);                 /* and not when the time is over */
+        while (salvo_mock_next_ns(rig.mock) != INT64_MAX) /* until the slow time is over */
+            rig_turn(&rig, 10 * MS);
+        assert_int_equal(rig_send_code(&rig, link, &fields, body, size), 0);
+        rig_quiet(&rig, 3000 * MS);
+    }
+    rig_close(&rig);
+    free(body);
+}
+
 static void answers_that_are_wrong(void **state)
 {
     struct rig_answer answer;
@@ -436,6 +471,7 @@ int main(void)
         RIG_BOTH(silence_ends_and_what_waited_is_read),
         RIG_SIM(silent_host_stops_the_sender),
         RIG_BOTH(slow_reads_take_their_time),
+        RIG_BOTH(each_slow_time_begins_anew),
         RIG_BOTH(answers_that_are_wrong),
         RIG_BOTH(host_that_is_down_takes_nobody),
         RIG_SIM(scripts_are_stories),
