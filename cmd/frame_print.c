@@ -10,11 +10,15 @@
 /* Bytes of a value or body that are shown without --full. */
 #define PRINT_TEXT_MAX 160u
 
+/* Without controls, which a terminal would obey: neither the old ones nor those of Unicode, 0xc2
+ * 0x80 to 0x9f. */
 static bool print_is_text(const uint8_t *bytes, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
         if ((bytes[i] < 0x20 && bytes[i] != '\n' && bytes[i] != '\t' && bytes[i] != '\r') ||
             bytes[i] == 0x7f)
+            return false;
+        if (bytes[i] == 0xc2 && i + 1 < size && bytes[i + 1] < 0xa0)
             return false;
     }
     return salvo_utf8_valid(bytes, size);
@@ -45,6 +49,20 @@ static void print_bytes(const struct frame_print *print, const void *bytes, size
         fprintf(print->to, "... (%zu more; --full shows all)", size - shown);
 }
 
+/* The name of a field or a property: as it is, where it can be. */
+static void print_name(const struct frame_print *print, struct salvo_text name)
+{
+    const uint8_t *bytes = (const uint8_t *)name.text;
+    bool plain = print_is_text(bytes, name.size);
+
+    for (size_t i = 0; i < name.size; i++)
+        plain = plain && bytes[i] >= ' ';
+    if (plain)
+        fprintf(print->to, "%.*s", (int)name.size, name.text);
+    else
+        print_bytes(print, name.text, name.size);
+}
+
 static void print_properties(const struct frame_print *print, const char *indent,
                              const void *properties, size_t size)
 {
@@ -52,7 +70,9 @@ static void print_properties(const struct frame_print *print, const char *indent
     size_t at = 0;
 
     while (salvo_property_next(properties, size, &at, &name, &value)) {
-        fprintf(print->to, "%s%.*s = ", indent, (int)name.size, name.text);
+        fputs(indent, print->to);
+        print_name(print, name);
+        fputs(" = ", print->to);
         print_bytes(print, value.text, value.size);
         fputc('\n', print->to);
     }
@@ -76,8 +96,9 @@ static void print_fields(const struct frame_print *print, const struct salvo_hea
         const struct salvo_ext_field *field = &header->ext[i];
         const char *name = letters ? frame_send_field_name(field->key) : NULL;
 
-        fprintf(print->to, "    %.*s%s%s", (int)field->key.size, field->key.text,
-                name != NULL ? " " : "", name != NULL ? name : "");
+        fputs("    ", print->to);
+        print_name(print, field->key);
+        fprintf(print->to, "%s%s", name != NULL ? " " : "", name != NULL ? name : "");
         if (salvo_text_equals(field->key, "properties") ||
             (name != NULL && strcmp(name, "properties") == 0)) {
             fputc('\n', print->to);

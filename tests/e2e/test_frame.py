@@ -149,3 +149,15 @@ def test_frame_says_where_input_is_malformed(salvo_bin, content, place):
     done = run(salvo_bin, "frame", "--hex", "-", input=content)
     assert done.returncode == 1 and place in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_frame_shows_a_terminal_nothing_to_obey(salvo_bin, tmp_path):
+    header = (
+        b'{"code":10,"extFields":{"\\u001b[31mred":"x","\xc2\x9b31m":"\xc2\x9b32m","a\\nb":"c",'
+        b'"properties":"na\x1b[31mme\x01v\x02\xc3\xa4\x01\xc3\xb6\x02"},"flag":0,"opaque":7}'
+    )
+    path = tmp_path / "frame"
+    path.write_bytes(struct.pack(">II", 4 + len(header), len(header)) + header)
+    out = run(salvo_bin, "frame", path).stdout
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", out), repr(out)
+    assert '"a\\nb" = "c"' in out and '\u00e4 = "\u00f6"' in out
