@@ -13,6 +13,7 @@
 
 #define MOCK_SCRIPT_SIZE_MAX SALVO_MIB(1)
 #define MOCK_STATS_TEXT_MAX  4096
+#define MOCK_CPU_NONE        UINT64_MAX
 
 struct mock_values {
     uint64_t port;
@@ -27,7 +28,7 @@ struct mock_values {
     const char *answers;
     const char *net;
     bool spin;
-    double cpu; /* -1: not pinned */
+    uint64_t cpu; /* MOCK_CPU_NONE: not pinned */
 };
 
 #define AT(field) offsetof(struct mock_values, field)
@@ -55,7 +56,7 @@ static const struct cmd_option mock_options[] = {
      "header form of answers: request (as the request had it), json or binary; default request"},
     {"net", 0, "NAME", CMD_TEXT, AT(net), 0, 0, NULL, "auto, uring or epoll; default auto"},
     {"spin", 0, NULL, CMD_FLAG, AT(spin), 0, 0, NULL, "never sleep: lowest latency, a whole core"},
-    {"cpu", 0, "N", CMD_NUMBER, AT(cpu), 0, 16383, NULL, "pin the mock's thread to this CPU"},
+    {"cpu", 0, "N", CMD_COUNT, AT(cpu), 0, 16383, NULL, "pin the mock's thread to this CPU"},
 };
 
 static const struct cmd_usage mock_usage = {
@@ -97,7 +98,7 @@ static int mock_conf_fill(struct salvo_mock_conf *conf, const struct mock_values
     conf->remember = false; /* no checker in this process could ask */
     conf->auto_create = !values->no_auto_create;
     conf->spin = values->spin;
-    conf->cpu = (int)values->cpu;
+    conf->cpu = values->cpu == MOCK_CPU_NONE ? -1 : (int)values->cpu;
     if (values->listen != NULL)
         conf->listen_address = values->listen;
     if (values->net != NULL)
@@ -161,7 +162,7 @@ static void mock_run(struct salvo_mock *mock)
 
 int cmd_mock(int argc, char **argv)
 {
-    struct mock_values values = {.nameservers = 1, .brokers = 1, .cpu = -1};
+    struct mock_values values = {.nameservers = 1, .brokers = 1, .cpu = MOCK_CPU_NONE};
     struct salvo_mock_conf *conf;
     struct salvo_mock *mock = NULL;
     char error[512];

@@ -88,6 +88,7 @@ MISTAKES = [
     ("mock --topic T:x", "--topic", "T:"),
     ("mock --topic T:1 --topic T:2", "--topic T:2", "before as T:1"),
     ("mock --cpu 9999", "--cpu 9999", "taskset"),
+    ("mock --cpu 0.5", "--cpu 0.5", "whole number"),
     ("mock --script /nowhere", "/nowhere", "No such file"),
     ("mock --like 3.2.6", "--like 3.2.6", "5.3.3"),
     ("mock --port 99999", "--port 99999", "65535"),
