@@ -63,11 +63,21 @@ class Load:
         waiting = re.search(r"^ShdPnd:\t(\w+)$", status, re.M)
         return not int(waiting[1], 16) >> (signal.SIGINT - 1) & 1
 
+    def stop_again_and_again(self):
+        """Sends SIGINT until it has ended."""
+
+        def ended():
+            self.process.send_signal(signal.SIGINT)
+            return self.process.poll() is not None
+
+        wait_until(ended, "the end, at the second SIGINT or the third")
+
     def stop(self, signals=1, timeout=120):
         """Sends SIGINT so often; standard output and error of the whole run."""
         for _ in range(signals):
             self.process.send_signal(signal.SIGINT)
-            wait_until(self.taken, "the signal taken: two that wait are one")
+            while not self.taken():
+                pass  # two that wait are one
         self.process.wait(timeout=timeout)
         self.err += self.process.stderr.read()
         return self.process.stdout.read(), self.err

@@ -254,15 +254,29 @@ def test_ctrl_c_before_there_is_a_route_says_that_nothing_was_sent(start_load):
 
 def test_a_second_ctrl_c_quits_at_once(salvo_bin, start_load):
     silent = Mock(salvo_bin)
+    load = start_load("--nameserver", silent.address, "--rate", "100", "--duration", "1h")
+    load.until_second(1)
     silent.stop_signal()
     try:
-        load = start_load("--nameserver", silent.address, "-D", "timeout_ms=60s")
-        load.until("no answer within")
-        load.stop(signals=2, timeout=50)
+        load.stop_again_and_again()
         assert load.process.returncode == 2
+        assert "not accounted for" in load.process.stderr.read()
     finally:
         silent.cont_signal()
         silent.stop()
+
+
+def test_two_signals_at_once_are_one(salvo_bin, start_load, tmp_path):
+    """As timeout(1) sends them: to its command, and to the command's process group."""
+    path, script = tmp_path / "report.json", tmp_path / "script"
+    script.write_text("* send delay 1500ms forever\n")
+    with Mock(salvo_bin, "--script", script) as slow:
+        load = start_load("--nameserver", slow.address, "--closed", "5", "--json", path)
+        load.until_second(1)
+        out, err = load.stop(signals=2)
+    assert load.process.returncode == 0, err
+    assert "not accounted for" not in err
+    assert json.loads(path.read_text())["interrupted"]
 
 
 def test_messages_that_fail_give_exit_code_1(salvo_bin, tmp_path):
