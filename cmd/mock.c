@@ -7,6 +7,7 @@
 #include "cmd/options.h"
 #include "cmd/stop.h"
 
+#include <arpa/inet.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,6 +128,20 @@ static int mock_conf_fill(struct salvo_mock_conf *conf, const struct mock_values
 }
 static_assert(CMD_LIST_MAX <= SALVO_MOCK_TOPICS_MAX, "every --topic has its place");
 
+/* Routes give clients the address that is listened on. */
+static void mock_note_listen(const char *address)
+{
+    struct in6_addr v6;
+    struct in_addr v4;
+
+    if ((inet_pton(AF_INET, address, &v4) == 1 && v4.s_addr == htonl(INADDR_ANY)) ||
+        (inet_pton(AF_INET6, address, &v6) == 1 && IN6_IS_ADDR_UNSPECIFIED(&v6)))
+        cmd_fail("mock", 0,
+                 "--listen %s: routes name the brokers so, and lead a client on another machine to "
+                 "itself; for such a client listen on the address that it knows this machine by",
+                 address);
+}
+
 static int mock_load_script(struct salvo_mock *mock, const char *path)
 {
     struct cmd_input input;
@@ -144,13 +159,15 @@ static int mock_load_script(struct salvo_mock *mock, const char *path)
     return 0;
 }
 
-static void mock_run(struct salvo_mock *mock)
+static void mock_run(struct salvo_mock *mock, const struct mock_values *values)
 {
     char text[MOCK_STATS_TEXT_MAX];
     const char *note = NULL;
 
     if (salvo_mock_net_name(mock, &note) != NULL && note != NULL)
         cmd_fail("mock", 0, "%s", note);
+    if (values->listen != NULL)
+        mock_note_listen(values->listen);
     printf("nameserver %s\n", salvo_mock_nameserver_address(mock));
     if (fflush(stdout))
         return; /* nobody learns where it is: main() says so */
@@ -182,7 +199,7 @@ int cmd_mock(int argc, char **argv)
     if (code == 0 && salvo_mock_start_thread(mock, error, sizeof(error)))
         code = cmd_fail("mock", CMD_EXIT_INVALID, "%s", error);
     if (code == 0)
-        mock_run(mock);
+        mock_run(mock, &values);
     salvo_mock_free(mock);
     free(conf);
     return code;

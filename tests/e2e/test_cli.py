@@ -124,6 +124,14 @@ def test_a_script_for_a_host_that_is_not_there_names_those_that_are(salvo_bin):
         assert done.returncode == 2 and hosts in done.stderr
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "127.0.0.1", "::1"])
+def test_mock_says_where_its_routes_lead(salvo_bin, address):
+    with Mock(salvo_bin, "--listen", address) as listening:
+        listening.process.send_signal(signal.SIGINT)
+        _, err = listening.process.communicate(timeout=60)
+    assert ("another machine" in err) == (address in ("0.0.0.0", "::")), err
+
+
 def test_mock_takes_load_from_another_process(salvo_bin, tmp_path, mock):
     report = report_of(salvo_bin, tmp_path, "--nameserver", mock.address, "--count", "3000")
     assert report["acked"] == 3000 and report["settings"]["embedded_mock"] is False
