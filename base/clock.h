@@ -42,8 +42,7 @@ struct salvo_clock *salvo_clock_system(void);
 /* The time-stamp counter, calibrated once against CLOCK_MONOTONIC on first call (some 20 ms); on
  * the same origin as the system clock within its drift (some millionths), and cheaper: 32 ns
  * against 42 on a virtual Xeon, of which 23 are the counter's own. Where the counter is not
- * constant and non-stop this is the system clock. Lives for ever; the first call is not thread
- * safe. */
+ * constant and non-stop this is the system clock. Lives for ever. */
 struct salvo_clock *salvo_clock_tsc(void);
 
 /* A clock that stands still until it is set: for tests and the simulator. */

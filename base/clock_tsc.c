@@ -8,6 +8,7 @@
 #include "base/clock.h"
 
 #include "base/assert.h"
+#include "base/cpu.h"
 
 #include <cpuid.h>
 #include <fcntl.h>
@@ -130,20 +131,25 @@ static bool clock_tsc_calibrate(struct clock_tsc *tsc)
     return tsc->ns_per_tick != 0;
 }
 
+static struct clock_tsc clock_tsc = {
+    .clock = {.mono_ns = clock_tsc_mono_ns,
+              .mono_loose_ns = clock_tsc_mono_loose_ns,
+              .wall_ns = clock_tsc_wall_ns},
+};
+static struct salvo_clock *clock_tsc_chosen;
+
+static void clock_tsc_choose(void)
+{
+    bool good =
+        clock_tsc_is_invariant() && !clock_tsc_is_distrusted() && clock_tsc_calibrate(&clock_tsc);
+
+    clock_tsc_chosen = good ? &clock_tsc.clock : salvo_clock_system();
+}
+
 struct salvo_clock *salvo_clock_tsc(void)
 {
-    static struct clock_tsc tsc = {
-        .clock = {.mono_ns = clock_tsc_mono_ns,
-                  .mono_loose_ns = clock_tsc_mono_loose_ns,
-                  .wall_ns = clock_tsc_wall_ns},
-    };
-    static struct salvo_clock *chosen;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-    if (chosen == NULL) {
-        bool good =
-            clock_tsc_is_invariant() && !clock_tsc_is_distrusted() && clock_tsc_calibrate(&tsc);
-
-        chosen = good ? &tsc.clock : salvo_clock_system();
-    }
-    return chosen;
+    salvo_thread_once(&once, clock_tsc_choose);
+    return clock_tsc_chosen;
 }

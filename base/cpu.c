@@ -173,6 +173,13 @@ void salvo_thread_join(pthread_t thread)
     salvo_assert(r == 0);
 }
 
+void salvo_thread_once(pthread_once_t *once, void (*run)(void))
+{
+    int r = pthread_once(once, run);
+
+    salvo_assert(r == 0);
+}
+
 uint32_t salvo_thread_id(void)
 {
     static _Atomic uint32_t last;

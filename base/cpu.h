@@ -30,6 +30,8 @@ void salvo_cpu_describe(char *ret_text, size_t size);
  * thread starts with every signal blocked: signals belong to the host program. */
 int salvo_thread_start(pthread_t *ret_thread, const char *name, void *(*run)(void *), void *arg);
 void salvo_thread_join(pthread_t thread);
+/* Runs `run` in the first thread that comes; others that come meanwhile wait for it. */
+void salvo_thread_once(pthread_once_t *once, void (*run)(void));
 
 /* A small number for the calling thread, never 0, never reused in this process: ownership checks
  * compare it. */

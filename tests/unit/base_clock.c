@@ -3,6 +3,7 @@
 #include "tests/unit/unit.h"
 
 #include "base/clock.h"
+#include "base/cpu.h"
 
 static void a_manual_clock_moves_only_by_hand(void **state)
 {
@@ -65,6 +66,29 @@ static void check_never_back(struct salvo_clock *clock)
     }
 }
 
+static void *ask_for_tsc(void *ret_clock)
+{
+    struct salvo_clock *clock = salvo_clock_tsc();
+
+    check_never_back(clock);
+    *(struct salvo_clock **)ret_clock = clock;
+    return NULL;
+}
+
+/* As when two senders are opened at once. Before any other that asks for it; TSan watches. */
+static void the_tsc_clock_may_be_asked_for_by_two_threads_at_once(void **state)
+{
+    struct salvo_clock *clocks[2] = {NULL, NULL};
+    pthread_t threads[2];
+
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(salvo_thread_start(&threads[i], "asks", ask_for_tsc, &clocks[i]), 0);
+    for (int i = 0; i < 2; i++)
+        salvo_thread_join(threads[i]);
+    assert_non_null(clocks[0]);
+    assert_ptr_equal(clocks[0], clocks[1]);
+}
+
 static void no_clock_goes_back(void **state)
 {
     check_never_back(salvo_clock_system());
@@ -98,6 +122,7 @@ int main(void)
         cmocka_unit_test(many_small_steps_move_the_wall_as_one_large_step),
         cmocka_unit_test(a_manual_clock_does_not_go_back),
         cmocka_unit_test(the_system_clock_is_of_this_century),
+        cmocka_unit_test(the_tsc_clock_may_be_asked_for_by_two_threads_at_once),
         cmocka_unit_test(no_clock_goes_back),
         cmocka_unit_test(the_tsc_clock_keeps_to_the_system_clock),
     };
