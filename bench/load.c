@@ -268,8 +268,6 @@ static void load_publish(struct salvo_load *load)
     struct salvo_load_live *live = load->live;
     const struct salvo_load_counts *warm = &load->warm;
     const struct salvo_load_counts *measured = &load->result->measured;
-    /* Pairs with the release in salvo_load_live_take: the follower is done with the other hist. */
-    uint32_t wanted = atomic_load_explicit(&live->swaps_wanted, memory_order_acquire);
 
     atomic_store_explicit(&live->planned, load->target == UINT64_MAX ? 0 : load->target,
                           memory_order_relaxed);
@@ -279,11 +277,7 @@ static void load_publish(struct salvo_load *load)
     atomic_store_explicit(&live->timed_out, warm->timed_out + measured->timed_out,
                           memory_order_relaxed);
     atomic_store_explicit(&live->unsent, warm->unsent + measured->unsent, memory_order_relaxed);
-    if (wanted != load->swaps) {
-        load->swaps = wanted;
-        /* Hands the filled hist over: pairs with the acquire in salvo_load_live_take. */
-        atomic_store_explicit(&live->swaps, wanted, memory_order_release);
-    }
+    load->swaps = salvo_load_live_swap(live, load->swaps);
 }
 
 /* One turn. Returns the work done. */

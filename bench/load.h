@@ -112,8 +112,9 @@ struct salvo_load_live {
     _Atomic bool warming;
     _Atomic bool draining;
 
-    /* The generator records into hists[swaps % 2]. Who follows asks for a swap and, once `swaps`
-     * has moved on, owns the other one until it asks again: it merges and resets it. */
+    /* The generator records into hists[swaps % 2]. Who follows asks for a swap at the end of a line
+     * and, once `swaps` has moved on, owns the other one until it asks again: it merges and resets
+     * it. */
     _Atomic uint32_t swaps_wanted; /* written by the follower */
     _Atomic uint32_t swaps;        /* written by the generator */
     struct salvo_hist hists[2];
@@ -124,9 +125,15 @@ bool salvo_load_measures(const struct salvo_load_conf *conf);
 
 void salvo_load_live_init(struct salvo_load_live *live);
 
-/* The follower: the latencies since the last call, merged into `into`; false when the generator has
- * not swapped yet (ask again later). */
+/* The follower: asks the generator for the latencies up to now. What it was asked for before has
+ * been taken. */
+void salvo_load_live_ask(struct salvo_load_live *live);
+/* The follower: merges those that were asked for into `into`; false when the generator has not
+ * swapped yet (try again later). */
 bool salvo_load_live_take(struct salvo_load_live *live, struct salvo_hist *into);
+/* The generator: what it records from now on goes into hists[return % 2]; `swaps` is what this
+ * returned last, at first 0. */
+uint32_t salvo_load_live_swap(struct salvo_load_live *live, uint32_t swaps);
 
 /* Runs to the end, drains and fills *ret_result (large: keep it off the stack), all but the
  * latencies, which salvo_load_result_join brings home. The sender stays open; all its messages have

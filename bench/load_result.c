@@ -113,33 +113,6 @@ int salvo_load_poll(struct salvo_load *load)
     return work;
 }
 
-void salvo_load_live_init(struct salvo_load_live *live)
-{
-    memset(live, 0, sizeof(*live));
-    salvo_hist_reset(&live->hists[0]);
-    salvo_hist_reset(&live->hists[1]);
-}
-
-bool salvo_load_live_take(struct salvo_load_live *live, struct salvo_hist *into)
-{
-    uint32_t wanted = atomic_load_explicit(&live->swaps_wanted, memory_order_relaxed);
-    /* The other hist is filled and ours: pairs with the release in load_publish. */
-    uint32_t swaps = atomic_load_explicit(&live->swaps, memory_order_acquire);
-    bool taken = false;
-
-    if (wanted == swaps && wanted != 0) {
-        struct salvo_hist *filled = &live->hists[(swaps + 1) % 2];
-
-        salvo_hist_merge(into, filled);
-        salvo_hist_reset(filled);
-        taken = true;
-    }
-    /* Gives it back, empty, and asks for the next: pairs with the acquire in load_publish. */
-    if (wanted == swaps)
-        atomic_store_explicit(&live->swaps_wanted, wanted + 1, memory_order_release);
-    return taken;
-}
-
 void salvo_load_result_join(struct salvo_load_result *result, const struct salvo_load_live *live,
                             const struct salvo_hist *taken)
 {

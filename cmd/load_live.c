@@ -98,12 +98,13 @@ static void live_print(struct cmd_load_live *live, int64_t now_ns)
     salvo_hist_reset(&live->second);
 }
 
-/* The generator swaps within a turn, or within its longest sleep: asks again every few
- * milliseconds. */
+/* The generator swaps within a turn, or within its longest sleep. */
 static void live_take(struct cmd_load_live *live)
 {
     struct pollfd over = {.fd = live->over_fd, .events = POLLIN};
 
+    (void)salvo_load_live_take(&live->shared, &live->second); /* too late for the line before */
+    salvo_load_live_ask(&live->shared);
     for (int i = 0; i < 40; i++) {
         if (salvo_load_live_take(&live->shared, &live->second))
             return;
