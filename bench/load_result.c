@@ -3,7 +3,6 @@
 #include "bench/load_state.h"
 
 #include <stdio.h>
-#include <string.h>
 
 /* Results of one submitter taken in one go: as many as a lane can have given since the last turn,
  * but not so many that a message due meanwhile comes late. */

@@ -77,25 +77,35 @@ static double text_us(const struct salvo_hist *hist, double fraction)
     return (double)salvo_hist_quantile(hist, fraction) / 1e3;
 }
 
-static void text_figures(const struct salvo_report *report, FILE *to)
+static void text_latency(const struct salvo_load_result *result, FILE *to)
 {
-    const struct salvo_load_result *result = report->result;
     const struct salvo_hist *hist = &result->latency;
-    char rate[32];
 
-    if (result->warmup_ns > 0)
-        fprintf(to, "  measured   behind a warm-up of %.3g s\n", (double)result->warmup_ns / 1e9);
-    fprintf(to, "  rate       %s messages/s, %.1f MB/s, over %.3f s\n",
-            text_rate(report->rate_per_s, rate), report->bytes_per_s / 1e6, report->seconds);
+    if (hist->count == 0) {
+        fprintf(to, "  latency    none: no message was acknowledged\n");
+        return;
+    }
     fprintf(to, "  latency    from %s, in microseconds\n",
             result->open_loop ? "the intended send time"
                               : "submission (closed loop: a wait for room is not in it)");
     fprintf(to, "             %10s %10s %10s %10s %10s %10s %10s %10s\n", "min", "mean", "p50",
             "p90", "p99", "p99.9", "p99.99", "max");
     fprintf(to, "             %10.1f %10.1f %10.1f %10.1f %10.1f %10.1f %10.1f %10.1f\n",
-            hist->count > 0 ? (double)hist->min / 1e3 : 0, salvo_hist_mean(hist) / 1e3,
-            text_us(hist, 0.5), text_us(hist, 0.9), text_us(hist, 0.99), text_us(hist, 0.999),
-            text_us(hist, 0.9999), (double)hist->max / 1e3);
+            (double)hist->min / 1e3, salvo_hist_mean(hist) / 1e3, text_us(hist, 0.5),
+            text_us(hist, 0.9), text_us(hist, 0.99), text_us(hist, 0.999), text_us(hist, 0.9999),
+            (double)hist->max / 1e3);
+}
+
+static void text_figures(const struct salvo_report *report, FILE *to)
+{
+    const struct salvo_load_result *result = report->result;
+    char rate[32];
+
+    if (result->warmup_ns > 0)
+        fprintf(to, "  measured   behind a warm-up of %.3g s\n", (double)result->warmup_ns / 1e9);
+    fprintf(to, "  rate       %s messages/s, %.1f MB/s, over %.3f s\n",
+            text_rate(report->rate_per_s, rate), report->bytes_per_s / 1e6, report->seconds);
+    text_latency(result, to);
     fprintf(to, "  cpu        %.3f s, %.3f us per message%s\n", result->cpu_seconds,
             report->cpu_us_per_message,
             report->settings.embedded_mock ? " (with the embedded mock)" : "");

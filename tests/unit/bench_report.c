@@ -30,6 +30,9 @@ static int all_well(void **state)
     salvo_hist_record_n(&result.latency, 50000, 1000);
     report.conf = &conf;
     report.result = &result;
+    report.settings.nameserver = "127.0.0.1:9876";
+    report.settings.net = "uring";
+    report.build.git = "";
     return 0;
 }
 
@@ -180,6 +183,24 @@ static void a_run_without_one_acknowledgement_had_another_limit(void **state)
     assert_string_equal(report.limit_reason, "");
 }
 
+/* Zeros would be the best latencies of all. */
+static void the_text_has_no_latencies_where_nothing_was_acknowledged(void **state)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *to = open_memstream(&text, &size);
+
+    result.all.acked = result.measured.acked = 0;
+    result.all.unsent = result.measured.unsent = 1000;
+    salvo_hist_reset(&result.latency);
+    judge();
+    salvo_report_text(&report, to);
+    fclose(to);
+    assert_non_null(strstr(text, "latency    none"));
+    assert_null(strstr(text, "p99.9"));
+    free(text);
+}
+
 static void the_percentile_file_rises_to_the_maximum(void **state)
 {
     char *text = NULL, *line, *rest;
@@ -223,6 +244,7 @@ int main(void)
         TEST(a_generator_in_trouble_is_invalid),
         TEST(a_busy_lane_or_generator_was_the_limit),
         TEST(a_run_without_one_acknowledgement_had_another_limit),
+        TEST(the_text_has_no_latencies_where_nothing_was_acknowledged),
         TEST(the_percentile_file_rises_to_the_maximum),
     };
 
