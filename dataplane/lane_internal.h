@@ -207,6 +207,7 @@ void salvo_lane_on_event(struct salvo_lane *lane, const struct salvo_net_event *
 /* False: not now, the command stays in the ring. */
 bool salvo_lane_on_command(struct salvo_lane *lane, const struct salvo_command *command,
                            int64_t now_ns);
+
 /* A broker that says nothing for so long while requests wait is given a new connection: this one
  * may be half open. */
 #define SALVO_LANE_SILENCE_MAX_NS (10 * SALVO_NS_PER_S)
@@ -218,6 +219,7 @@ static inline int64_t salvo_lane_silence_ends_ns(const struct salvo_conn *conn)
 
     return since_ns == INT64_MAX ? INT64_MAX : since_ns + SALVO_LANE_SILENCE_MAX_NS;
 }
+
 /* Ends a connection; the network is told when this turn's events are through. */
 void salvo_lane_close(struct salvo_lane *lane, struct salvo_conn *conn);
 void salvo_lane_after_events(struct salvo_lane *lane);
