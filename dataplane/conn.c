@@ -384,6 +384,17 @@ void salvo_conn_gone(struct salvo_conn *conn, struct salvo_chunk_pool *pool)
     conn->inflight = 0;
 }
 
+void salvo_conn_hand_on(struct salvo_conn *conn)
+{
+    salvo_assert(conn->state == SALVO_CONN_DOWN);
+    conn->dropping = false;
+    conn->silent = false;
+    conn->window = conn->window_max;
+    conn->window_credit = 0;
+    conn->attempt_at_ns = 0;
+    conn->backoff_ns = 0;
+}
+
 /* --- frames that come back -------------------------------------------------------------------- */
 
 /* Adds what is missing for the prefix, or for the frame the prefix speaks of. */

@@ -125,6 +125,8 @@ void salvo_conn_down(struct salvo_conn *conn, struct salvo_chunk_pool *pool,
                      struct salvo_inflight *inflight);
 /* After GONE: everything is released; the stream starts anew. */
 void salvo_conn_gone(struct salvo_conn *conn, struct salvo_chunk_pool *pool);
+/* Its broker is dropped: the next one of the number has no past. */
+void salvo_conn_hand_on(struct salvo_conn *conn);
 
 /* True when a frame that ends at stream_end may have reached the peer whole. */
 static inline bool salvo_conn_may_have_arrived(const struct salvo_conn *conn, uint64_t stream_end,

@@ -188,7 +188,7 @@ static void lane_tend_broker(struct salvo_lane *lane, uint32_t broker, int64_t n
             *at = SALVO_MIN(*at, conn->attempt_at_ns);
     } else if (conn->state == SALVO_CONN_DOWN && conn->dropping) {
         if (salvo_lane_tell(lane, &dropped))
-            conn->dropping = false;
+            salvo_conn_hand_on(conn);
         else
             *at = now_ns + SALVO_NS_PER_MS;
     }

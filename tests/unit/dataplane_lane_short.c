@@ -269,6 +269,46 @@ static void topics_of_a_silent_broker_do_not_stop_the_others(void **state)
     behind_a_silent_broker(submit_free_to_0);
 }
 
+/* A broker that left was silent and could not be reached; its number goes to another. */
+static void a_brokers_number_is_handed_on_without_its_past(void **state)
+{
+    static struct salvo_route route;
+    struct salvo_command command = {.kind = SALVO_COMMAND_BROKER_DROP, .broker = 1};
+    static struct rig_request r;
+
+    (void)state;
+    rig_start();
+    submit_to(1, 40, 1000 * MS);
+    rig_pass_ms(1001);
+    while (rig_any_request(&r))
+        ;
+    rig_net.refuse = true;
+    rig_link_dies(rig_link_to(1), SALVO_NET_DOWN_RESET, 0);
+    rig_pass_ms(3000);
+    rig.brokers[1].used = false;
+    route = rig.route;
+    route.epoch = 2;
+    salvo_lane_port_publish(&rig.lane.port, &route);
+    rig_turn();
+    assert_int_equal(salvo_lane_port_command(&rig.lane.port, &command), 0);
+    rig_turns(3);
+    assert_int_equal(rig.dropped, 1);
+    rig_net.refuse = false;
+    rig.brokers[1].used = true;
+    rig.brokers[1].generation++;
+    rig.route.epoch = 3;
+    salvo_lane_port_publish(&rig.lane.port, &rig.route);
+    rig_turns(3); /* no time passes: it is called at once */
+    for (int i = 0; i < 3; i++)
+        submit_to(1, 40, 1000 * MS);
+    rig_turn();
+    for (int i = 0; i < 3; i++) {
+        assert_true(rig_next_request(1, &r));
+        rig_answer(&r, 0);
+    }
+    rig_turn();
+}
+
 /* They mark holes in their connection's stream: no answer is awaited for those. */
 static void cut_frames_are_not_in_flight(void **state)
 {
@@ -482,6 +522,7 @@ int main(void)
         RIG_TEST(released_chunks_make_room_for_what_waits),
         RIG_TEST(pinned_messages_to_a_silent_broker_do_not_stop_the_others),
         RIG_TEST(topics_of_a_silent_broker_do_not_stop_the_others),
+        RIG_TEST(a_brokers_number_is_handed_on_without_its_past),
         RIG_TEST(cut_frames_are_not_in_flight),
         RIG_TEST(a_connection_that_takes_nothing_is_made_anew),
         RIG_TEST(many_that_cannot_go_do_not_hide_one_that_can),
