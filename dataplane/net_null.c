@@ -509,6 +509,7 @@ static bool link_report(struct null_net *net, struct null_link *link,
         link->filling = UINT32_MAX;
         link->dying = false;
         link->down = true;
+        answer_resume(net); /* its own answer ends, another has a buffer more */
         ret_event->kind = SALVO_NET_DOWN;
         ret_event->down.reason = link->reason;
         ret_event->down.handed_over = link->taken;
@@ -540,8 +541,6 @@ static unsigned null_poll(struct salvo_net *handle, struct salvo_net_event *ret_
         if (link_report(net, link, &ret_events[count])) {
             if (ret_events[count++].kind != SALVO_NET_GONE)
                 continue;
-            if (net->answering == link)
-                net->answering = NULL;
             link->used = false;
         }
         net->pending_first = link->pending_next;

@@ -209,6 +209,33 @@ static void nonsense_ends_the_link(void **state)
     salvo_net_destroy(net);
 }
 
+/* A link ends in the middle of its answer: the others, which were refused, may offer again. */
+static void an_answer_that_is_given_up_frees_the_others(void **state)
+{
+    static uint8_t bytes[1 << 16], body[4000];
+    size_t body_size = batch_body(body, 90);
+    struct salvo_endpoint nowhere = {.v4 = {.sin_family = AF_INET}};
+    struct salvo_net_event event;
+    struct salvo_range range = {.bytes = bytes};
+    bool released_other = false;
+    uint32_t other;
+
+    range.size = request(bytes, sizeof(bytes), SALVO_HEADER_BINARY, 320, 0, 1000000000, false, body,
+                         body_size);
+    open_net(1, 500);
+    assert_int_equal(salvo_net_connect(net, &nowhere, 1000, 6, &other), 0);
+    assert_int_equal(salvo_net_poll(net, &event, 1), 1);
+    assert_int_equal(event.kind, SALVO_NET_UP);
+    assert_int_equal(salvo_net_send(net, connection, &range, 1), range.size);
+    assert_int_equal(salvo_net_send(net, other, &range, 1), 0);
+    salvo_net_close(net, connection);
+    while (salvo_net_poll(net, &event, 1) != 0)
+        released_other |= event.kind == SALVO_NET_RELEASED && event.link == other;
+    assert_true(released_other);
+    assert_int_equal(salvo_net_send(net, other, &range, 1), range.size);
+    salvo_net_destroy(net);
+}
+
 static void a_wake_ends_its_wait(void **state)
 {
     open_net(4, 8192);
@@ -225,6 +252,7 @@ int main(void)
         cmocka_unit_test(each_request_is_answered_whatever_the_cut),
         cmocka_unit_test(without_buffers_it_stops_taking),
         cmocka_unit_test(nonsense_ends_the_link),
+        cmocka_unit_test(an_answer_that_is_given_up_frees_the_others),
         cmocka_unit_test(a_wake_ends_its_wait),
     };
 
