@@ -250,6 +250,24 @@ static void timer_retransmit(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
     salvo_tcp_ready(tcp, conn);
 }
 
+/* Whether what was to be sent again at any rate has not left: the link is down, the device full, or
+ * the neighbour unknown. Then nothing was sent whose ACK is late. */
+static bool timer_held_up(const struct salvo_tcp *tcp, const struct salvo_tcp_conn *conn)
+{
+    return conn->force_one && tcp_in_flight(conn) != 0 &&
+           tcp_segment_at(tcp, conn, conn->send.segment_head)->list == TCP_LIST_LOST;
+}
+
+static void timer_timeout(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us)
+{
+    if (timer_held_up(tcp, conn)) {
+        conn->timeout_due_us = 0;
+        salvo_tcp_timer_rearm(tcp, conn, now_us);
+    } else {
+        timer_retransmit(tcp, conn, now_us);
+    }
+}
+
 static void timer_reorder(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us)
 {
     int64_t wait_us = salvo_tcp_rack_detect(tcp, conn, now_us);
@@ -270,7 +288,7 @@ static void timer_fire(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64
     conn->timer = TCP_TIMER_NONE;
     switch (kind) {
     case TCP_TIMER_RTO:
-        timer_retransmit(tcp, conn, now_us);
+        timer_timeout(tcp, conn, now_us);
         break;
     case TCP_TIMER_PROBE:
         conn->probe_wanted = true;

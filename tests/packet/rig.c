@@ -126,7 +126,7 @@ void rig_drain(void)
     struct salvo_tcp_packet packet;
     const char *bad;
 
-    while (salvo_tcp_output(rig.tcp, rig.now_us, &packet)) {
+    while (!rig.link_down && salvo_tcp_output(rig.tcp, rig.now_us, &packet)) {
         struct noted *n = &rig.packets[rig.packet_tail];
         uint32_t size = salvo_tcp_packet_write(rig.tcp, &packet, frame);
 

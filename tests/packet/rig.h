@@ -44,6 +44,7 @@ struct rig {
     uint32_t isn; /* that the first connection shall have, if isn_given */
     bool isn_given;
     bool six, arp_manual;
+    bool link_down; /* nothing is taken to be sent */
     struct noted packets[PACKETS_MAX];
     int packet_head, packet_tail;
     struct salvo_tcp_event events[EVENTS_MAX];

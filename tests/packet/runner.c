@@ -723,6 +723,8 @@ static void do_command(char **words, int count, int64_t early_us, int64_t late_u
         do_check(words + 1, count - 1);
     else if (strcmp(c, "use") == 0 && has_value)
         rig.current = (int)parse_number(words[1]);
+    else if (strcmp(c, "link") == 0 && has_value)
+        rig.link_down = strcmp(words[1], "down") == 0, rig_drain();
     else if (strcmp(c, "shutdown") == 0)
         salvo_tcp_shutdown(rig.tcp, current()->handle, rig.now_us), rig_drain();
     else if (strcmp(c, "close") == 0)
