@@ -24,7 +24,7 @@ uint32_t salvo_tcp_neighbour_hold(struct salvo_tcp *tcp, const struct salvo_ip_a
 
     if (local->version == 0 || hop->version == 0 || salvo_ip_equal(hop, local))
         return TCP_NONE;
-    for (uint32_t i = 0; i < TCP_NEIGHBOURS_MAX; i++) {
+    for (uint32_t i = 0; i < tcp->config.conns_max; i++) {
         struct tcp_neighbour *n = &tcp->neighbours[i];
         if (n->state != TCP_NEIGHBOUR_FREE && salvo_ip_equal(&n->address, hop)) {
             n->conns++;
@@ -123,7 +123,7 @@ static void neighbour_tell(struct salvo_tcp *tcp, uint32_t neighbour, bool reach
 void salvo_tcp_neighbour_heard(struct salvo_tcp *tcp, const struct salvo_ip_address *address,
                                const uint8_t mac[6], bool answer, bool override, int64_t now_us)
 {
-    for (uint32_t i = 0; i < TCP_NEIGHBOURS_MAX; i++) {
+    for (uint32_t i = 0; i < tcp->config.conns_max; i++) {
         struct tcp_neighbour *n = &tcp->neighbours[i];
 
         if (n->state == TCP_NEIGHBOUR_FREE || !salvo_ip_equal(&n->address, address))
@@ -149,7 +149,7 @@ void salvo_tcp_neighbour_heard(struct salvo_tcp *tcp, const struct salvo_ip_addr
 void salvo_tcp_neighbour_timers(struct salvo_tcp *tcp, int64_t now_us)
 {
     tcp->neighbour_due_us = INT64_MAX;
-    for (uint32_t i = 0; i < TCP_NEIGHBOURS_MAX; i++) {
+    for (uint32_t i = 0; i < tcp->config.conns_max; i++) {
         struct tcp_neighbour *n = &tcp->neighbours[i];
 
         if (n->state == TCP_NEIGHBOUR_FREE || n->due_us == INT64_MAX)

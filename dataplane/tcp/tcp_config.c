@@ -75,7 +75,8 @@ int salvo_tcp_config_check(const struct salvo_tcp_config *c)
 /* Where each table lies in the block. Twice as many buckets as connections keep the chains short.
  */
 struct memory_plan {
-    size_t conns, buckets, heap, time_waits, time_wait_buckets, segments, spans, receive, total;
+    size_t conns, buckets, heap, neighbours, time_waits, time_wait_buckets, segments, spans,
+        receive, total;
     uint32_t bucket_count;
 };
 
@@ -91,6 +92,7 @@ static struct memory_plan memory_plan(const struct salvo_tcp_config *c)
     PLACE(conns, struct salvo_tcp_conn, c->conns_max);
     PLACE(buckets, uint32_t, p.bucket_count);
     PLACE(heap, uint32_t, c->conns_max);
+    PLACE(neighbours, struct tcp_neighbour, c->conns_max);
     PLACE(time_waits, struct tcp_time_wait, c->time_wait_max);
     PLACE(time_wait_buckets, uint32_t, p.bucket_count);
     PLACE(segments, struct tcp_segment, (size_t)c->conns_max * c->segments_max);
@@ -146,6 +148,7 @@ struct salvo_tcp *salvo_tcp_init(void *memory, const struct salvo_tcp_config *co
     tcp->buckets = (uint32_t *)(void *)(base + plan.buckets);
     tcp->bucket_mask = plan.bucket_count - 1;
     tcp->heap = (uint32_t *)(void *)(base + plan.heap);
+    tcp->neighbours = (struct tcp_neighbour *)(void *)(base + plan.neighbours);
     tcp->time_waits = (struct tcp_time_wait *)(void *)(base + plan.time_waits);
     tcp->time_wait_buckets = (uint32_t *)(void *)(base + plan.time_wait_buckets);
     for (uint32_t i = 0; i < plan.bucket_count; i++)
@@ -155,8 +158,8 @@ struct salvo_tcp *salvo_tcp_init(void *memory, const struct salvo_tcp_config *co
     tcp->event_head = tcp->event_tail = TCP_NONE;
     tcp->grave_head = TCP_NONE;
     tcp->neighbour_due_us = INT64_MAX;
-    for (uint32_t i = 0; i < TCP_NEIGHBOURS_MAX; i++)
-        tcp->neighbours[i].due_us = INT64_MAX;
+    for (uint32_t i = 0; i < config->conns_max; i++)
+        tcp->neighbours[i] = (struct tcp_neighbour){.due_us = INT64_MAX};
     tcp_init_conns(tcp, base, &plan);
     return tcp;
 }

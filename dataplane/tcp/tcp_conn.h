@@ -32,8 +32,7 @@
 #define TCP_SACK_BLOCKS_MAX 4
 /* 16 separate islands of early data per connection: twice what a burst of losses in a window of
  * answers of 100 bytes was seen to make; what makes a 17th is dropped and comes again. */
-#define TCP_ISLANDS_MAX    16
-#define TCP_NEIGHBOURS_MAX 64
+#define TCP_ISLANDS_MAX 16
 /* 64 raw frames wait at most: ARP and ICMP answers, RSTs. More is a flood, and is dropped. */
 #define TCP_RAW_MAX 64
 /* RFC 6056 section 3.3.4: a table of counters, so that one busy target does not show the ports of
@@ -307,7 +306,7 @@ struct salvo_tcp {
     uint32_t event_head, event_tail;
     uint32_t grave_head; /* DOWN was taken; freed by the next call */
     int64_t neighbour_due_us;
-    struct tcp_neighbour neighbours[TCP_NEIGHBOURS_MAX];
+    struct tcp_neighbour *neighbours; /* conns_max: each connection holds one */
     struct tcp_raw raws[TCP_RAW_MAX];
     uint32_t raw_head, raw_tail;
     uint32_t port_counters[TCP_PORT_COUNTERS];

@@ -448,7 +448,7 @@ static void check_left(struct world *w)
         free_count++;
     if (free_count != w->config.conns_max)
         fail(w, "%u of %u slots free at the end", free_count, w->config.conns_max);
-    for (uint32_t i = 0; i < TCP_NEIGHBOURS_MAX; i++)
+    for (uint32_t i = 0; i < w->config.conns_max; i++)
         if (w->tcp->neighbours[i].conns != 0)
             fail(w, "a neighbour is still held");
 }

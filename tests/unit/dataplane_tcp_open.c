@@ -155,6 +155,22 @@ static void a_preferred_port_is_taken_while_there_is_one(void **state)
     free(m.memory);
 }
 
+/* All brokers may be on the link, and each is a neighbour then. */
+static void every_connection_finds_room_for_its_neighbour(void **state)
+{
+    struct salvo_tcp_config config;
+    uint64_t conn;
+
+    config_make(&config, 1);
+    config.conns_max = 200;
+    struct machine m = machine_with(&config);
+    for (uint8_t i = 0; i < 200; i++)
+        opened(&m, (uint8_t)(2 + i), 0, 1000);
+    struct salvo_tcp_target target = {.address = salvo_ip4_address(10, 0, 0, 202), .port = 9876};
+    assert_int_equal(salvo_tcp_open(m.tcp, &target, 1000, &conn), SALVO_TCP_OPEN_FULL);
+    free(m.memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +179,7 @@ int main(void)
         cmocka_unit_test(initial_numbers_are_a_clock_and_a_secret),
         cmocka_unit_test(timestamps_begin_at_a_place_of_their_own),
         cmocka_unit_test(ports_begin_where_nobody_knows),
+        cmocka_unit_test(every_connection_finds_room_for_its_neighbour),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
