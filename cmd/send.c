@@ -276,22 +276,23 @@ static int send_read(struct send_run *run, struct lines *lines)
 }
 
 /* Keeps for the report what Ctrl-C left. A line that has no end yet may be half of one: it is not
- * sent. */
+ * sent. Nor is one that waited for room. */
 static void send_stopped(struct send_run *run, const struct lines *lines)
 {
     size_t left = lines->end - lines->start;
     bool half = left > 0 && memchr(lines->buffer + lines->start, '\n', left) == NULL;
+    char place[64];
 
+    snprintf(place, sizeof(place),
+             run->not_sent > 0 ? "at line %llu, not sent" : "behind line %llu",
+             (unsigned long long)lines->number);
     if (left > 0)
-        snprintf(
-            run->stopped, sizeof(run->stopped),
-            "stopped behind line %llu; %zu bytes read behind it%s, and what follows them, were "
-            "not sent",
-            (unsigned long long)lines->number, left, half ? ", an unfinished line" : "");
-    else
         snprintf(run->stopped, sizeof(run->stopped),
-                 "stopped behind line %llu; what follows was not read",
-                 (unsigned long long)lines->number);
+                 "stopped %s; %zu bytes read behind it%s, and what follows them, were not sent",
+                 place, left, half ? ", an unfinished line" : "");
+    else
+        snprintf(run->stopped, sizeof(run->stopped), "stopped %s; what follows was not read",
+                 place);
 }
 
 /* Every line of the input. 0 or the exit code. */
@@ -324,7 +325,7 @@ static int send_lines(struct send_run *run)
             break;
         }
     }
-    if (cmd_stop != 0 && !(lines.ended && lines.start == lines.end))
+    if (run->not_sent > 0 || (cmd_stop != 0 && !(lines.ended && lines.start == lines.end)))
         send_stopped(run, &lines);
     lines_deinit(&lines);
     return r;

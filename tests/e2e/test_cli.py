@@ -9,6 +9,7 @@ import signal
 import struct
 import subprocess
 import termios
+from pathlib import Path
 
 import pytest
 
@@ -193,6 +194,30 @@ def test_send_says_what_a_signal_left(salvo_bin, mock, rest, said):
     assert process.returncode == 0, err
     *_, stopped, counted = err.splitlines()
     assert said in stopped and "1 read, 1 acknowledged, 0 failed" in counted
+
+
+@pytest.mark.parametrize("last", ["", "fourth\n"])
+def test_send_names_the_line_that_waited_for_room_when_a_signal_came(salvo_bin, tmp_path, last):
+    """One message may be out: the second is, and the third waits for its place."""
+    script = tmp_path / "script"
+    script.write_text("* send delay 3s after 1 forever\n")
+    with Mock(salvo_bin, "--script", script) as slow:
+        process = subprocess.Popen(
+            [str(salvo_bin), "send", "--topic", "T", "--nameserver", slow.address,
+             "-D", "messages_out_max=1", "--verbose"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=environment(),
+        )
+        process.stdin.write("first\nsecond\nthird\n" + last)
+        process.stdin.close()
+        process.stdout.readline()
+        stat = Path(f"/proc/{process.pid}/stat")
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "it waiting")
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+    *_, stopped, counted = process.stderr.read().splitlines()
+    assert "stopped at line 3, not sent" in stopped, stopped
+    assert "3 read, 2 acknowledged, 1 failed" in counted
 
 
 def unread(pipe):
