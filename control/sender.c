@@ -277,20 +277,23 @@ static int sender_net_open(void *arg, uint32_t lane_index, const struct salvo_ne
 
 static int sender_error(char *errbuf, size_t errbuf_size, int code, const char *what)
 {
-    snprintf(errbuf, errbuf_size, "%s: %s", what, strerror(-code));
+    snprintf(errbuf, errbuf_size, "%s: %s%s", what, strerror(-code),
+             code == -EMFILE ? "; raise ulimit -n or LimitNOFILE" : "");
     return salvo_raise(code);
 }
 
 /* A host that refuses io_uring (containers do) refuses it by name only when it was asked for. */
-static int sender_net_error(const struct salvo_sender *sender, char *errbuf, size_t errbuf_size,
-                            int code, const char *what)
+static int sender_net_error(char *errbuf, size_t errbuf_size, int code, const char *what,
+                            bool uring)
 {
-    if (sender->config.net != SALVO_NET_URING && code == -ENOMEM) {
+    if (code == -EMFILE)
+        return sender_error(errbuf, errbuf_size, code, what);
+    if (!uring && code == -ENOMEM) {
         snprintf(errbuf, errbuf_size, "%s: %s; raise ulimit -v or the cgroup's memory limit", what,
                  strerror(-code));
         return salvo_raise(code);
     }
-    if (sender->config.net != SALVO_NET_URING)
+    if (!uring)
         return sender_error(errbuf, errbuf_size, code, what);
     snprintf(errbuf, errbuf_size,
              "%s: the host refuses io_uring (%s): set net to auto or epoll; salvo check says more",
@@ -320,7 +323,8 @@ static int sender_lane_start(struct salvo_sender *sender, uint32_t index, uint64
     snprintf(what, sizeof(what), "network backend of lane %u", index);
     r = sender->env.net_open(sender->env.arg, index, &net_conf, &conf.net, &note);
     if (r)
-        return sender_net_error(sender, errbuf, errbuf_size, r, what);
+        return sender_net_error(errbuf, errbuf_size, r, what,
+                                sender->config.net == SALVO_NET_URING);
     if (note != NULL)
         sender->net_note = note;
     conf.mirror = sender->nets.mirrors != NULL ? &sender->nets.mirrors[index] : NULL;
@@ -497,7 +501,7 @@ static int sender_take(struct salvo_sender *sender, uint64_t seed, char *errbuf,
         r = sender->env.net_open(sender->env.arg, SALVO_ENV_CONTROL, &control_net,
                                  &sender->control_net, &note);
         if (r)
-            return sender_net_error(sender, errbuf, errbuf_size, r, "control's network");
+            return sender_net_error(errbuf, errbuf_size, r, "control's network", false);
     }
     for (uint32_t i = 0; i < sender->plan.lanes_count; i++) {
         r = sender_lane_start(sender, i, seed, errbuf, errbuf_size);

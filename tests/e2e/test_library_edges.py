@@ -226,10 +226,11 @@ failed = 0
 for more in range(1, 64):
     resource.setrlimit(resource.RLIMIT_NOFILE, (before + more, int(sys.argv[3])))
     try:
-        Sender({"nameserver": sys.argv[2], "submitters_max": 32}).shut()
+        Sender({"nameserver": sys.argv[2], "submitters_max": 32, "net": sys.argv[4]}).shut()
         break
     except SalvoError as error:
-        assert error.text, more
+        assert "raise ulimit -n" in error.text, (more, error.text)
+        assert "io_uring" not in error.text, (more, error.text)
         failed += 1
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[3]), int(sys.argv[3])))
     assert used() == before, (more, used() - before)
@@ -242,9 +243,10 @@ print("fine")
 """
 
 
-def test_an_open_that_fails_for_want_of_descriptors_gives_back_those_it_had(mock):
+@pytest.mark.parametrize("net", ["auto", "uring", "epoll"])
+def test_an_open_that_fails_for_want_of_descriptors_says_so_and_gives_back_those_it_had(mock, net):
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    assert host(NO_DESCRIPTORS, mock.address, min(most, 4096)) == "fine\n"
+    assert host(NO_DESCRIPTORS, mock.address, min(most, 4096), net) == "fine\n"
 
 
 MANY_IN_A_BATCH = """
