@@ -170,10 +170,9 @@ static inline void salvo_conn_answered(struct salvo_conn *conn, int64_t now_ns)
  * one request at a time is enough to see it come back, and the others have somewhere else to go. */
 void salvo_conn_timed_out(struct salvo_conn *conn, int64_t sent_ns, int64_t now_ns);
 
-/* Since when tries have timed out and nothing has come; INT64_MAX: something has. `silent` itself
- * ends only when the window is whole again. */
-static inline int64_t salvo_conn_silent_since_ns(const struct salvo_conn *conn)
+/* Tries have timed out and nothing has come since. `silent` itself ends only when the window is
+ * whole again. */
+static inline bool salvo_conn_is_silent(const struct salvo_conn *conn)
 {
-    return conn->silent && conn->answered_ns < conn->silent_since_ns ? conn->silent_since_ns
-                                                                     : INT64_MAX;
+    return conn->silent && conn->answered_ns < conn->silent_since_ns;
 }

@@ -215,9 +215,9 @@ bool salvo_lane_on_command(struct salvo_lane *lane, const struct salvo_command *
 /* When that is; INT64_MAX: it is not silent. */
 static inline int64_t salvo_lane_silence_ends_ns(const struct salvo_conn *conn)
 {
-    int64_t since_ns = salvo_conn_silent_since_ns(conn);
-
-    return since_ns == INT64_MAX ? INT64_MAX : since_ns + SALVO_LANE_SILENCE_MAX_NS;
+    if (!salvo_conn_is_silent(conn))
+        return INT64_MAX;
+    return conn->silent_since_ns + SALVO_LANE_SILENCE_MAX_NS;
 }
 
 /* Ends a connection; the network is told when this turn's events are through. */

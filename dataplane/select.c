@@ -14,7 +14,7 @@ int salvo_select_check(const struct salvo_conn *conn, uint32_t chunks_share)
     if (conn->state != SALVO_CONN_UP || conn->draining)
         return SALVO_SELECT_DOWN;
     if (conn->inflight >= conn->window || conn->chunks_held > chunks_share)
-        return conn->silent ? SALVO_SELECT_DOWN : SALVO_SELECT_FULL;
+        return salvo_conn_is_silent(conn) ? SALVO_SELECT_DOWN : SALVO_SELECT_FULL;
     return 0;
 }
 

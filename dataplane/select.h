@@ -9,8 +9,8 @@
 
 enum salvo_select_code {
     SALVO_SELECT_FULL = 1, /* connections are up, but none takes a request now */
-    SALVO_SELECT_DOWN = 2, /* no connection of the topic is up, or those that are were silent and
-                              take no more before they are heard again */
+    SALVO_SELECT_DOWN = 2, /* no connection of the topic is up, or those that are say nothing and
+                              take no more before they do */
 };
 
 struct salvo_select {

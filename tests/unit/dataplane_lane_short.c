@@ -269,6 +269,29 @@ static void topics_of_a_silent_broker_do_not_stop_the_others(void **state)
     behind_a_silent_broker(submit_free_to_0);
 }
 
+/* ... but not what waits for a broker that answers, if with a small window as yet. */
+static void after_a_silence_a_full_window_is_only_full(void **state)
+{
+    static struct rig_request r;
+
+    (void)state;
+    rig_start();
+    submit_to(0, 40, 1000 * MS);
+    rig_pass_ms(1001);
+    while (rig_any_request(&r))
+        ;
+    submit_to(0, 40, 3000 * MS);
+    rig_turn();
+    assert_true(rig_next_request(0, &r));
+    rig_answer(&r, 0);
+    rig_turn();
+    for (int i = 0; i < 4; i++)
+        submit_to(0, 40, 3000 * MS);
+    rig_turn();
+    assert_int_equal(rig.counters[SALVO_LANE_REQUESTS_INFLIGHT], 2);
+    assert_int_equal(rig.lane.waiting.count, 0);
+}
+
 /* A broker that left was silent and could not be reached; its number goes to another. */
 static void a_brokers_number_is_handed_on_without_its_past(void **state)
 {
@@ -522,6 +545,7 @@ int main(void)
         RIG_TEST(released_chunks_make_room_for_what_waits),
         RIG_TEST(pinned_messages_to_a_silent_broker_do_not_stop_the_others),
         RIG_TEST(topics_of_a_silent_broker_do_not_stop_the_others),
+        RIG_TEST(after_a_silence_a_full_window_is_only_full),
         RIG_TEST(a_brokers_number_is_handed_on_without_its_past),
         RIG_TEST(cut_frames_are_not_in_flight),
         RIG_TEST(a_connection_that_takes_nothing_is_made_anew),
