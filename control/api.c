@@ -3,6 +3,7 @@
 #include "control/api.h"
 
 #include "base/error.h"
+#include "control/config_table.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -100,19 +101,14 @@ int salvo_conf_environment(salvo_conf *conf, char *errbuf, size_t errbuf_size)
 int salvo_conf_get(const salvo_conf *conf, const char *name, char *buf, size_t buf_size)
 {
     char text[4096]; /* no option's is longer */
+    int option = config_find(name);
 
-    for (int i = 0; i < SALVO_OPTIONS; i++) {
-        struct salvo_config_option_info info =
-            salvo_config_option_info((enum salvo_config_option)i);
-
-        if (strcmp(info.name, name) != 0)
-            continue;
-        salvo_config_value(&conf->config, (enum salvo_config_option)i, text, sizeof(text));
-        if (buf_size != 0)
-            snprintf(buf, buf_size, "%s", text);
-        return (int)strlen(text);
-    }
-    return salvo_raise(-ENOENT);
+    if (option < 0)
+        return salvo_raise(-ENOENT);
+    salvo_config_value(&conf->config, (enum salvo_config_option)option, text, sizeof(text));
+    if (buf_size != 0)
+        snprintf(buf, buf_size, "%s", text);
+    return (int)strlen(text);
 }
 
 int salvo_conf_log(salvo_conf *conf, salvo_log_fn *sink, void *arg)

@@ -80,7 +80,7 @@ int salvo_config_set_argument(struct salvo_config *config, const char *argument,
                               char ret_error[SALVO_CONFIG_ERROR_MAX]);
 
 /* Value as text (with unit), name, section, text, default, range: for --help, printing and
- * documents. */
+ * documents. salvo_config_option_info writes its texts anew with each call: for one thread. */
 struct salvo_config_option_info {
     const char *section;
     const char *name;
@@ -94,7 +94,7 @@ void salvo_config_value(const struct salvo_config *config, enum salvo_config_opt
                         char *ret_text, size_t size);
 const char *salvo_config_source_name(enum salvo_config_source source);
 
-/* Name of an enum option's current value ("uring"). */
+/* Name of an enum option's current value ("uring"), written anew with each call: for one thread. */
 const char *salvo_config_enum_name(const struct salvo_config *config,
                                    enum salvo_config_option option);
 

@@ -1,4 +1,5 @@
-/* config.def as rows, and the conversions between text and value. Private to config*.c. */
+/* config.def as rows, and the conversions between text and value. Private to config*.c and
+ * api.c. */
 #pragma once
 
 #include "control/config.h"

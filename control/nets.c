@@ -357,8 +357,9 @@ struct salvo_net_tcp_lease *salvo_nets_lease(struct salvo_nets *nets)
 int salvo_nets_open(struct salvo_nets *nets, uint32_t lane_index, const struct salvo_net_conf *conf,
                     struct salvo_net **ret_net, const char **ret_note)
 {
-    const char *name = salvo_config_enum_name(nets->config, SALVO_OPTION_net);
+    char name[16];
 
+    salvo_config_value(nets->config, SALVO_OPTION_net, name, sizeof(name));
     if (lane_index == UINT32_MAX) /* real TCP even when lanes measure themselves against "null" */
         return salvo_net_open("epoll", conf, ret_net, ret_note);
     if (nets->port == NULL)

@@ -1,10 +1,11 @@
-/* What a sender that is turned by its caller tells its idle strategy; polls within polls; captures
- * where there is nothing to capture. */
+/* What a sender that is turned by its caller tells its idle strategy; polls within polls; several
+ * senders at once; captures where there is nothing to capture. */
 #include "tests/unit/unit.h"
 
 #include "control/api.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 /* Nobody answers there: whatever is submitted waits for its route. */
 static salvo *sender_in_caller_mode(const char *lanes)
@@ -124,6 +125,33 @@ static void a_poll_within_a_results_callback_takes_nothing(void **state)
     assert_int_equal(salvo_close(sender), 0);
 }
 
+static void *open_and_close(void *arg)
+{
+    char text[16];
+
+    for (unsigned i = 0; i < 3; i++) {
+        salvo_conf *conf = salvo_conf_new();
+        salvo *sender = sender_in_caller_mode("1");
+
+        assert_int_equal(salvo_conf_get(conf, "net", text, sizeof(text)), 4);
+        assert_string_equal(salvo_net_name(sender), "null");
+        assert_int_equal(salvo_close(sender), 0);
+        salvo_conf_free(conf);
+    }
+    return NULL;
+}
+
+/* They share nothing that is written: TSan looks. */
+static void senders_are_opened_by_several_threads_at_once(void **state)
+{
+    pthread_t threads[4];
+
+    for (unsigned i = 0; i < SALVO_ARRAY_LENGTH(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, open_and_close, NULL), 0);
+    for (unsigned i = 0; i < SALVO_ARRAY_LENGTH(threads); i++)
+        pthread_join(threads[i], NULL);
+}
+
 static void captures_are_for_dpdk_and_the_error_names_the_way_of_others(void **state)
 {
     salvo *sender = sender_in_caller_mode("1");
@@ -169,6 +197,7 @@ int main(void)
         cmocka_unit_test(a_turn_that_found_work_ends_the_idle_turns),
         cmocka_unit_test(several_lanes_sleep_when_none_has_work),
         cmocka_unit_test(a_poll_within_a_results_callback_takes_nothing),
+        cmocka_unit_test(senders_are_opened_by_several_threads_at_once),
         cmocka_unit_test(captures_are_for_dpdk_and_the_error_names_the_way_of_others),
         cmocka_unit_test(options_of_captures_are_checked_before_anything_is_taken),
     };
