@@ -14,28 +14,106 @@ struct broker_span {
     uint32_t count;
 };
 
+/* --- free numbers, and what they remember ----------------------------------------------------- */
+
+static void free_push(struct salvo_queue_numbers *numbers, uint32_t queue)
+{
+    struct salvo_queue_number *number = &numbers->table[queue];
+
+    number->state = SALVO_QUEUE_FREE;
+    number->free_next = SALVO_QUEUE_NONE;
+    number->free_previous = numbers->free_last;
+    if (numbers->free_last == SALVO_QUEUE_NONE)
+        numbers->free_first = queue;
+    else
+        numbers->table[numbers->free_last].free_next = queue;
+    numbers->free_last = queue;
+    numbers->free_count++;
+}
+
+static void free_remove(struct salvo_queue_numbers *numbers, uint32_t queue)
+{
+    struct salvo_queue_number *number = &numbers->table[queue];
+
+    salvo_assert(number->state == SALVO_QUEUE_FREE);
+    if (number->free_previous == SALVO_QUEUE_NONE)
+        numbers->free_first = number->free_next;
+    else
+        numbers->table[number->free_previous].free_next = number->free_next;
+    if (number->free_next == SALVO_QUEUE_NONE)
+        numbers->free_last = number->free_previous;
+    else
+        numbers->table[number->free_next].free_previous = number->free_previous;
+    numbers->free_count--;
+}
+
+/* Where the list begins that the queue is in, when its number is remembered. */
+static uint32_t *known_list(struct salvo_queue_numbers *numbers, const char *broker, uint32_t topic,
+                            int32_t queueId)
+{
+    uint64_t hash = (uint64_t)(uintptr_t)broker;
+
+    hash = (hash ^ topic) * UINT64_C(0x9e3779b97f4a7c15);
+    hash = (hash ^ (hash >> 32) ^ (uint32_t)queueId) * UINT64_C(0x9e3779b97f4a7c15);
+    return &numbers->known[(hash >> 32) & (numbers->known_size - 1)];
+}
+
+static uint32_t *known_list_of(struct salvo_queue_numbers *numbers,
+                               const struct salvo_queue_number *number)
+{
+    return known_list(numbers, number->broker, number->topic, number->queueId);
+}
+
+static void known_add(struct salvo_queue_numbers *numbers, uint32_t queue)
+{
+    struct salvo_queue_number *number = &numbers->table[queue];
+    uint32_t *list = known_list_of(numbers, number);
+
+    number->known_next = *list;
+    *list = queue;
+}
+
+static void known_remove(struct salvo_queue_numbers *numbers, uint32_t queue)
+{
+    struct salvo_queue_number *number = &numbers->table[queue];
+    uint32_t *link = known_list_of(numbers, number);
+
+    while (*link != queue)
+        link = &numbers->table[*link].known_next;
+    *link = number->known_next;
+}
+
 int salvo_queue_numbers_init(struct salvo_queue_numbers *numbers, uint32_t queues_max)
 {
-    *numbers = (struct salvo_queue_numbers){.queues_max = queues_max, .free_count = queues_max};
-    numbers->free = calloc(queues_max, sizeof(*numbers->free));
+    *numbers = (struct salvo_queue_numbers){
+        .queues_max = queues_max,
+        .known_size = (uint32_t)salvo_power_of_two_up(queues_max),
+        .free_first = SALVO_QUEUE_NONE,
+        .free_last = SALVO_QUEUE_NONE,
+    };
+    numbers->known = calloc(numbers->known_size, sizeof(*numbers->known));
     numbers->lost = calloc(queues_max, sizeof(*numbers->lost));
     numbers->table = calloc(queues_max, sizeof(*numbers->table));
-    if (numbers->free == NULL || numbers->lost == NULL || numbers->table == NULL) {
+    if (numbers->known == NULL || numbers->lost == NULL || numbers->table == NULL) {
         salvo_queue_numbers_deinit(numbers);
         return salvo_raise(-ENOMEM);
     }
+    for (uint32_t i = 0; i < numbers->known_size; i++)
+        numbers->known[i] = SALVO_QUEUE_NONE;
     for (uint32_t i = 0; i < queues_max; i++)
-        numbers->free[i] = i;
+        free_push(numbers, i);
     return 0;
 }
 
 void salvo_queue_numbers_deinit(struct salvo_queue_numbers *numbers)
 {
-    free(numbers->free);
+    free(numbers->known);
     free(numbers->lost);
     free(numbers->table);
     *numbers = (struct salvo_queue_numbers){0};
 }
+
+/* --- giving and taking ------------------------------------------------------------------------ */
 
 static struct broker_span span_of(const struct salvo_route_object *object, uint32_t broker)
 {
@@ -63,27 +141,6 @@ static uint32_t number_in(const struct salvo_route_object *object, struct broker
     return queue->queue;
 }
 
-static void free_push(struct salvo_queue_numbers *numbers, uint32_t queue)
-{
-    salvo_assert(numbers->free_count < numbers->queues_max);
-    numbers->free[(numbers->free_head + numbers->free_count) % numbers->queues_max] = queue;
-    numbers->free_count++;
-    numbers->table[queue].state = SALVO_QUEUE_FREE;
-}
-
-/* Out of the middle of the ring: those behind it move up. */
-static void free_remove(struct salvo_queue_numbers *numbers, uint32_t queue)
-{
-    uint32_t i = 0;
-
-    while (numbers->free[(numbers->free_head + i) % numbers->queues_max] != queue)
-        i++;
-    salvo_assert(i < numbers->free_count);
-    for (numbers->free_count--; i < numbers->free_count; i++)
-        numbers->free[(numbers->free_head + i) % numbers->queues_max] =
-            numbers->free[(numbers->free_head + i + 1) % numbers->queues_max];
-}
-
 /* Not lost after all, if no snapshot has been made since. */
 static void lost_remove(struct salvo_queue_numbers *numbers, uint32_t queue)
 {
@@ -99,19 +156,20 @@ static void lost_remove(struct salvo_queue_numbers *numbers, uint32_t queue)
 static uint32_t number_take_again(struct salvo_queue_numbers *numbers, const char *broker,
                                   uint32_t topic, int32_t queueId)
 {
-    for (uint32_t i = 0; numbers->known_count != 0 && i < numbers->queues_max; i++) {
-        struct salvo_queue_number *number = &numbers->table[i];
+    uint32_t queue = *known_list(numbers, broker, topic, queueId);
+    struct salvo_queue_number *number;
 
-        if (number->state == SALVO_QUEUE_USED || number->broker != broker ||
-            number->topic != topic || number->queueId != queueId)
+    for (; queue != SALVO_QUEUE_NONE; queue = number->known_next) {
+        number = &numbers->table[queue];
+        if (number->broker != broker || number->topic != topic || number->queueId != queueId)
             continue;
         if (number->state == SALVO_QUEUE_FREE)
-            free_remove(numbers, i);
+            free_remove(numbers, queue);
         else
-            lost_remove(numbers, i);
+            lost_remove(numbers, queue);
+        known_remove(numbers, queue);
         number->state = SALVO_QUEUE_USED;
-        numbers->known_count--;
-        return i;
+        return queue;
     }
     return SALVO_QUEUE_NONE;
 }
@@ -123,11 +181,10 @@ static uint32_t number_take(struct salvo_queue_numbers *numbers, const char *bro
 
     if (queue != SALVO_QUEUE_NONE || numbers->free_count == 0)
         return queue;
-    queue = numbers->free[numbers->free_head];
-    numbers->free_head = (numbers->free_head + 1) % numbers->queues_max;
-    numbers->free_count--;
+    queue = numbers->free_first;
+    free_remove(numbers, queue);
     if (numbers->table[queue].broker != NULL)
-        numbers->known_count--;
+        known_remove(numbers, queue);
     numbers->table[queue] = (struct salvo_queue_number){
         .state = SALVO_QUEUE_USED, .broker = broker, .topic = topic, .queueId = queueId};
     return queue;
@@ -174,7 +231,7 @@ void salvo_queue_numbers_return(struct salvo_queue_numbers *numbers,
             span = span_of(old, wants[i].broker);
         if (number_in(old, span, wants[i].queueId) != SALVO_QUEUE_NONE)
             continue;
-        numbers->known_count++;
+        known_add(numbers, wants[i].queue);
         if (numbers->table[wants[i].queue].lost_times != 0)
             numbers->table[wants[i].queue].state = SALVO_QUEUE_LOST;
         else
@@ -199,7 +256,7 @@ void salvo_queue_numbers_lose(struct salvo_queue_numbers *numbers,
             numbers->lost[numbers->lost_count++] = queue->queue;
             numbers->table[queue->queue].state = SALVO_QUEUE_LOST;
             numbers->table[queue->queue].lost_times++;
-            numbers->known_count++;
+            known_add(numbers, queue->queue);
         }
     }
 }

@@ -16,14 +16,18 @@ struct salvo_queue_number {
     const char *broker;  /* interned (control/brokers.h); NULL: nobody had it yet */
     uint32_t topic;
     int32_t queueId;
+    uint32_t free_next; /* in the list of free ones */
+    uint32_t free_previous;
+    uint32_t known_next; /* in its list of remembered ones */
 };
 
 struct salvo_queue_numbers {
     uint32_t queues_max;
     struct salvo_queue_number *table;
-    uint32_t known_count; /* not used, but remembered */
-    uint32_t *free;       /* a ring: the longest free first */
-    uint32_t free_head;
+    uint32_t *known;     /* not used, but remembered: lists by a hash of the queue */
+    uint32_t known_size; /* power of two */
+    uint32_t free_first; /* the longest free */
+    uint32_t free_last;
     uint32_t free_count;
     uint32_t *lost; /* since the last snapshot: they go with the one it replaces */
     uint32_t lost_count;

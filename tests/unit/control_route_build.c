@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <time.h>
 
 static struct world *world;
 static struct salvo_route_data *data;
@@ -194,6 +195,31 @@ static void queues_that_come_back_have_their_numbers_again(void **state)
         both_see();
         assert_int_equal(world->control.table.numbers.free_count, 16 - 4 - (round + 1));
     }
+}
+
+/* A thread that turns lanes too must not stand still for a topic's queues, however many queues
+ * there might be. */
+static void many_queues_come_back_at_once_in_no_time(void **state)
+{
+    struct timespec before, after;
+    uint32_t topic;
+
+    world->config.queues_max = 1 << 20;
+    world->config.brokers_max = 16;
+    topic = start_with_topic("T");
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
+    for (unsigned i = 0; i < 6; i++) {
+        clear();
+        broker("a", 1, i % 3 == 0 ? 1000 : 1);
+        broker("b", 2, i % 3 == 1 ? 1000 : 1);
+        broker("c", 3, i % 3 == 2 ? 1000 : 1);
+        apply(topic);
+        turn();
+        both_see();
+        assert_int_equal(world_route_topic(world, topic)->queues_count, 1002);
+    }
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
+    assert_in_range(after.tv_sec - before.tv_sec, 0, 1);
 }
 
 static void limits_are_respected_and_said(void **state)
@@ -523,6 +549,7 @@ int main(void)
         ROUTE_TEST(unchanged_topics_are_shared_and_an_equal_answer_is_not_published),
         ROUTE_TEST(lost_queue_numbers_wait_for_every_lane),
         ROUTE_TEST(queues_that_come_back_have_their_numbers_again),
+        ROUTE_TEST(many_queues_come_back_at_once_in_no_time),
         ROUTE_TEST(limits_are_respected_and_said),
         ROUTE_TEST(only_writable_queues_of_known_masters_count),
         ROUTE_TEST(order_conf_decides_alone),
