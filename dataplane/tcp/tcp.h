@@ -93,7 +93,8 @@ struct salvo_tcp_config {
     int64_t fin_wait_us;           /* closed here and the peer does not close: DOWN; 60 s. When its
                                     * window is shut, user_timeout_us later */
     uint32_t black_hole_timeouts;  /* timeouts in a row before smaller segments are tried; 3 */
-    int64_t mtu_raise_us;       /* before a lowered path MTU is tried at full size again; 600 s */
+    int64_t mtu_raise_us;       /* before a lowered path MTU is tried at full size again; 600 s. At
+                                 * most 10 s when timeouts lowered it, unless that just failed */
     int64_t neighbour_fresh_us; /* an entry is used unasked for so long; 30 s */
     int64_t neighbour_retry_us; /* between two questions; 1 s */
 };

@@ -120,6 +120,7 @@ static void ack_advance(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uint
     salvo_tcp_release_to(tcp, conn, ack);
     if (SALVO_UNLIKELY(conn->mtu_raise_us != 0 && conn->mtu_raise_us <= now_us)) {
         conn->mtu_raise_us = 0; /* RFC 1191 section 6.3: the path may have changed back */
+        conn->mtu_raised_us = now_us;
         s->mtu = tcp->config.mtu;
         salvo_tcp_mss_update(conn);
     }

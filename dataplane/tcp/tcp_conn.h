@@ -241,7 +241,8 @@ struct salvo_tcp_conn {
     int64_t keepalive_us; /* last keepalive probe */
     int64_t fin_wait_due_us;
     int64_t pace_due_us;
-    int64_t mtu_raise_us; /* when a lowered MTU is tried at full size again; 0: not lowered */
+    int64_t mtu_raise_us;  /* when a lowered MTU is tried at full size again; 0: not lowered */
+    int64_t mtu_raised_us; /* when it last was; 0: never */
     int64_t challenge_start_us;
     uint32_t challenge_count;
     uint32_t keepalive_count;

@@ -182,6 +182,20 @@ void salvo_tcp_timer_reorder(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn,
         salvo_tcp_timer_set(tcp, conn, TCP_TIMER_RTO, timeout_us);
 }
 
+/* 10 s: nothing but timeouts says that full segments do not pass, and a path that was away for a
+ * while has as many. So they are tried again soon; mtu_raise_us later when that has just failed. */
+#define MTU_DOUBT_US INT64_C(10000000)
+
+static int64_t mtu_raise_due_us(const struct salvo_tcp *tcp, const struct salvo_tcp_conn *conn,
+                                int64_t now_us)
+{
+    int64_t wait_us = tcp->config.mtu_raise_us;
+
+    if (conn->mtu_raised_us != 0 && now_us - conn->mtu_raised_us < wait_us)
+        return now_us + wait_us;
+    return now_us + SALVO_MIN(wait_us, MTU_DOUBT_US);
+}
+
 /* RFC 2923 section 2.1 and RFC 4821 section 7.7: full segments time out again and again while
  * nothing says why. Smaller ones may pass: halve down to what every path carries. */
 static void timer_try_smaller(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us)
@@ -196,7 +210,7 @@ static void timer_try_smaller(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn
     /* A TCP header is 20 bytes and options: what the peer or path takes now, halved. */
     uint32_t size = conn->send.mss + (uint32_t)conn->ip_size + SALVO_TCP_SIZE + 12;
     conn->send.mtu = (uint16_t)SALVO_MAX((uint32_t)safe, SALVO_MIN(size, conn->send.mtu) / 2);
-    conn->mtu_raise_us = now_us + tcp->config.mtu_raise_us;
+    conn->mtu_raise_us = mtu_raise_due_us(tcp, conn, now_us);
     salvo_tcp_mss_update(conn);
     conn->control.window = conn->send.mss; /* still the loss window */
     salvo_tcp_rewind(tcp, conn);
