@@ -535,8 +535,10 @@ int cmd_load(int argc, char **argv)
     if (cmd_options_begin(&load_usage, argc, argv, &run->values, &code)) {
         cmd_stop_init();
         code = load_open(run);
-        if (code == 0)
+        if (code == 0) {
+            cmd_stop_opened();
             code = load_run(run);
+        }
         if (!run->reported) {
             load_leave_file("json", run->values.json, run->json_made);
             load_leave_file("hdr", run->values.hdr, run->hdr_made);

@@ -198,8 +198,10 @@ int cmd_mock(int argc, char **argv)
         code = mock_load_script(mock, values.script);
     if (code == 0 && salvo_mock_start_thread(mock, error, sizeof(error)))
         code = cmd_fail("mock", CMD_EXIT_INVALID, "%s", error);
-    if (code == 0)
+    if (code == 0) {
+        cmd_stop_opened();
         mock_run(mock, &values);
+    }
     salvo_mock_free(mock);
     free(conf);
     return code;

@@ -477,6 +477,7 @@ int cmd_send(int argc, char **argv)
     cmd_stop_init();
     code = send_open(&run);
     if (code == 0) {
+        cmd_stop_opened();
         code = run.values.whole ? send_whole(&run) : send_lines(&run);
         send_drain(&run);
         code = send_report(&run, code);

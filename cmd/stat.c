@@ -257,6 +257,7 @@ int cmd_stat(int argc, char **argv)
     if (salvo_statfile_view_open(&run.view, run.values.file, error))
         return cmd_fail("stat", CMD_EXIT_FAILED, "%s", error);
     run.before = calloc(stat_counters(&run) + 1, sizeof(*run.before));
+    cmd_stop_opened();
     if (run.before != NULL)
         code = stat_show(&run);
     else

@@ -30,15 +30,26 @@ static void stop_note(int signal_number)
     cmd_stop = signal_number;
 }
 
-void cmd_stop_init(void)
+static void stop_install(int flags)
 {
     struct sigaction action;
 
     memset(&action, 0, sizeof(action));
     action.sa_handler = stop_note;
+    action.sa_flags = flags;
     sigemptyset(&action.sa_mask);
     sigaddset(&action.sa_mask, SIGINT); /* one at a time */
     sigaddset(&action.sa_mask, SIGTERM);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+}
+
+void cmd_stop_init(void)
+{
+    stop_install(0);
+}
+
+void cmd_stop_opened(void)
+{
+    stop_install(SA_RESTART); /* poll is interrupted all the same */
 }

@@ -9,5 +9,9 @@
 
 extern volatile sig_atomic_t cmd_stop;
 
-/* Installs the handlers; system calls that wait are interrupted (EINTR). */
+/* Installs the handlers; system calls that wait are interrupted (EINTR), such as the opening of a
+ * pipe that nobody has at its other end. */
 void cmd_stop_init(void);
+/* All is open: from here on a write is not interrupted, because stdio throws away what it could not
+ * write. A reader that takes its time loses nothing. */
+void cmd_stop_opened(void);

@@ -196,6 +196,11 @@ def test_send_says_what_a_signal_left(salvo_bin, mock, rest, said):
     assert said in stopped and "1 read, 1 acknowledged, 0 failed" in counted
 
 
+def sleeps(process):
+    stat = Path(f"/proc/{process.pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] == "S"
+
+
 @pytest.mark.parametrize("last", ["", "fourth\n"])
 def test_send_names_the_line_that_waited_for_room_when_a_signal_came(salvo_bin, tmp_path, last):
     """One message may be out: the second is, and the third waits for its place."""
@@ -211,8 +216,7 @@ def test_send_names_the_line_that_waited_for_room_when_a_signal_came(salvo_bin, 
         process.stdin.write("first\nsecond\nthird\n" + last)
         process.stdin.close()
         process.stdout.readline()
-        stat = Path(f"/proc/{process.pid}/stat")
-        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "it waiting")
+        wait_until(lambda: sleeps(process), "it waiting")
         process.send_signal(signal.SIGTERM)
         process.wait(60)
     *_, stopped, counted = process.stderr.read().splitlines()
@@ -222,6 +226,21 @@ def test_send_names_the_line_that_waited_for_room_when_a_signal_came(salvo_bin, 
 
 def unread(pipe):
     return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]
+
+
+def test_send_loses_no_line_to_a_signal_while_its_reader_is_slow(salvo_bin, tmp_path, mock):
+    lines = tmp_path / "lines"
+    lines.write_text("a line\n" * 20000)
+    process = subprocess.Popen(
+        [str(salvo_bin), "send", "--topic", "T", "--nameserver", mock.address, "--verbose",
+         str(lines)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+    )
+    wait_until(lambda: unread(process.stdout) > 30000 and sleeps(process), "the pipe full")
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert f" {out.count(chr(10))} acknowledged, 0 failed" in err
 
 
 @pytest.mark.parametrize("begun", ["", "half a file\n"])
