@@ -432,6 +432,8 @@ static int send_open(struct send_run *run)
         r = cmd_sender_open(&run->sender, "send", &run->config);
     if (r)
         return r;
+    if (salvo_net_note(run->sender.sender) != NULL)
+        cmd_fail("send", 0, "%s", salvo_net_note(run->sender.sender));
     run->topic = cmd_sender_topic(&run->sender, run->values.topic);
     if (run->topic == NULL)
         return CMD_EXIT_INVALID;

@@ -624,6 +624,16 @@ def test_with_little_lockable_memory(shared_bin, open_tmp, kib):
     settings = report["settings"]
     if settings["net"] == "epoll":
         assert "using epoll" in settings["net_note"] and settings["net_note"] in said
+        sent = subprocess.run(
+            ["prlimit", f"--memlock={kib * 1024}:{kib * 1024}", *prefix, shared_bin, "send"]
+            + ["--topic", "T", "--nameserver", "127.0.0.1:1"],
+            input="",
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=clean_environment(),
+        )
+        assert sent.stderr.splitlines()[0] == f"salvo send: {settings['net_note']}"
     else:
         assert (settings["net"], settings["net_note"]) == ("uring", None)
     done = subprocess.run(
