@@ -45,7 +45,7 @@ int cmd_check(int argc, char **argv)
     static struct salvo_config config;
     static struct salvo_plan plan;
     char error[SALVO_CONFIG_ERROR_MAX];
-    bool uring;
+    uint32_t uring;
     int code;
 
     if (!cmd_options_begin(&check_usage, argc, argv, &values, &code))
@@ -56,15 +56,18 @@ int cmd_check(int argc, char **argv)
     printf("options\n");
     salvo_config_print(&config, stdout);
     printf("\nplan\n");
-    if (salvo_plan_make(&config, &plan, error))
+    if (salvo_plan_make(&config, &plan, error)) {
         code = cmd_fail("check", CMD_EXIT_INVALID, "%s", error);
-    else
+        plan.lanes_count = 1; /* one of the usual size, to tell of the host */
+        salvo_net_conf_default(&plan.net, NULL);
+    } else
         code = check_plan(&config, &plan);
     printf("\n");
-    uring = cmd_check_host(stdout);
-    if (code == 0 && config.net == SALVO_NET_URING && !uring)
+    uring = cmd_check_host(&plan, stdout);
+    if (code == 0 && config.net == SALVO_NET_URING && uring < plan.lanes_count)
         code = cmd_fail("check", CMD_EXIT_INVALID,
-                        "the host refuses io_uring: set net to auto or epoll");
+                        "the host refuses io_uring%s: set net to auto or epoll",
+                        uring != 0 ? " to some lanes" : "");
     if (config.nameserver[0] == '\0')
         printf("\nno nameserver: salvo load brings a mock cluster of its own, salvo send and "
                "libsalvo refuse to start\n");

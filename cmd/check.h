@@ -1,8 +1,7 @@
 /* What the host offers, as `salvo check` prints it. */
 #pragma once
 
-#include <stdbool.h>
-#include <stdio.h>
+#include "control/plan.h"
 
-/* Returns whether io_uring is allowed. */
-bool cmd_check_host(FILE *to);
+/* Tries an io_uring for each lane of the plan. Returns how many of them the host allows. */
+uint32_t cmd_check_host(const struct salvo_plan *plan, FILE *to);

@@ -3,7 +3,7 @@
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "cmd/check.h"
-#include "dataplane/net.h"
+#include "control/nets.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -32,33 +32,51 @@ static bool host_read(const char *path, char *ret_text, size_t size)
     return good;
 }
 
-static bool host_uring(FILE *to)
+static void host_uring_refused(FILE *to, int code)
 {
-    struct salvo_net_conf conf;
-    struct salvo_net *net;
     char value[160], disabled[16] = "0";
-    uint32_t caps;
-    int r;
 
-    salvo_net_conf_default(&conf, salvo_clock_system());
-    r = salvo_net_uring_open(&conf, &net);
-    if (r) {
-        host_read("/proc/sys/kernel/io_uring_disabled", disabled, sizeof(disabled));
-        snprintf(value, sizeof(value), "not allowed (%s)", strerror(-r));
-        host_fact(
-            to, "io_uring", value,
-            strcmp(disabled, "0") != 0
-                ? "set kernel.io_uring_disabled=0; salvo uses epoll meanwhile"
-                : "a container or the lockable memory forbids it; salvo uses epoll meanwhile");
-        return false;
+    host_read("/proc/sys/kernel/io_uring_disabled", disabled, sizeof(disabled));
+    snprintf(value, sizeof(value), "not allowed (%s)", strerror(-code));
+    host_fact(to, "io_uring", value,
+              strcmp(disabled, "0") != 0
+                  ? "set kernel.io_uring_disabled=0; salvo uses epoll meanwhile"
+                  : "a container or the lockable memory forbids it; salvo uses epoll meanwhile");
+}
+
+/* All rings at once: together they may lock more memory than this user is allowed. */
+static uint32_t host_uring(const struct salvo_plan *plan, FILE *to)
+{
+    struct salvo_net_conf conf = plan->net;
+    struct salvo_net *nets[SALVO_NETS_LANES_MAX];
+    char value[160];
+    uint32_t count = 0;
+    uint32_t caps;
+    int r = 0;
+
+    conf.clock = salvo_clock_system();
+    conf.receive_buffer_size = 64; /* not locked, and nothing is received here */
+    while (count < plan->lanes_count && r == 0) {
+        r = salvo_net_uring_open(&conf, &nets[count]);
+        count += r == 0;
     }
-    caps = salvo_net_caps(net);
-    snprintf(value, sizeof(value), "allowed: registered buffers %s, gathered waits %s",
-             caps & SALVO_NET_CAP_REGISTERED_BUFFERS ? "yes" : "no",
-             caps & SALVO_NET_CAP_GATHER_WAIT ? "yes" : "no");
-    host_fact(to, "io_uring", value, "");
-    salvo_net_destroy(net);
-    return true;
+    if (count == 0) {
+        host_uring_refused(to, r);
+        return 0;
+    }
+    caps = salvo_net_caps(nets[0]);
+    if (r)
+        snprintf(value, sizeof(value), "allowed in %u of %u lanes (%s)", count, plan->lanes_count,
+                 strerror(-r));
+    else
+        snprintf(value, sizeof(value), "allowed: registered buffers %s, gathered waits %s",
+                 caps & SALVO_NET_CAP_REGISTERED_BUFFERS ? "yes" : "no",
+                 caps & SALVO_NET_CAP_GATHER_WAIT ? "yes" : "no");
+    host_fact(to, "io_uring", value,
+              r ? "raise the lockable memory; salvo uses epoll in the others meanwhile" : "");
+    for (uint32_t i = 0; i < count; i++)
+        salvo_net_destroy(nets[i]);
+    return count;
 }
 
 static void host_memory(FILE *to)
@@ -118,16 +136,16 @@ static void host_cores(FILE *to)
                       : "reading the time is slow with it");
 }
 
-bool cmd_check_host(FILE *to)
+uint32_t cmd_check_host(const struct salvo_plan *plan, FILE *to)
 {
     char text[192];
-    bool uring;
+    uint32_t uring;
 
     fprintf(to, "host\n");
     salvo_cpu_describe(text, sizeof(text));
     host_fact(to, "machine", text, "");
     host_cores(to);
-    uring = host_uring(to);
+    uring = host_uring(plan, to);
     host_memory(to);
     host_limit(to, "lockable memory", RLIMIT_MEMLOCK, 1024.0, " KiB", 64.0 * 1048576.0,
                "io_uring registers no buffers above it; raise it with ulimit -l or LimitMEMLOCK");

@@ -26,6 +26,7 @@ struct salvo_topic {
 struct salvo {
     struct salvo_sender sender;
     struct salvo_topic *topics; /* by number */
+    char net_note[160];         /* of some of the lanes */
     salvo_log_fn *sink;
     void *sink_arg;
 };
@@ -164,6 +165,10 @@ salvo *salvo_open_in(const salvo_conf *conf, const struct salvo_sender_env *env,
         errno = -r;
         return NULL;
     }
+    /* Lockable memory may end between one lane's ring and the next one's. */
+    snprintf(sender->net_note, sizeof(sender->net_note), "in %u of %u lanes: %s",
+             sender->sender.net_note_lanes, sender->sender.lanes_count,
+             sender->sender.net_note != NULL ? sender->sender.net_note : "");
     for (uint32_t i = 0; i < conf->config.topics_max; i++)
         sender->topics[i] = (struct salvo_topic){&sender->sender, i};
     return sender;
@@ -611,5 +616,8 @@ const char *salvo_net_name(const salvo *sender)
 
 const char *salvo_net_note(const salvo *sender)
 {
-    return sender->sender.net_note;
+    uint32_t lanes = sender->sender.net_note_lanes;
+
+    return lanes == 0 || lanes == sender->sender.lanes_count ? sender->sender.net_note
+                                                             : sender->net_note;
 }

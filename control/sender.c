@@ -325,8 +325,10 @@ static int sender_lane_start(struct salvo_sender *sender, uint32_t index, uint64
     if (r)
         return sender_net_error(errbuf, errbuf_size, r, what,
                                 sender->config.net == SALVO_NET_URING);
-    if (note != NULL)
+    if (note != NULL) {
         sender->net_note = note;
+        sender->net_note_lanes++;
+    }
     conf.mirror = sender->nets.mirrors != NULL ? &sender->nets.mirrors[index] : NULL;
     conf.submitters = sender->submitters;
     conf.submitters_epoch = &sender->submitters_epoch;

@@ -50,7 +50,8 @@ struct salvo_sender {
     struct salvo_error_log errors;
     struct salvo_nets nets;
     struct salvo_net *control_net;
-    const char *net_note; /* why the backend is not the one asked for; NULL */
+    const char *net_note;    /* why a lane's backend is not the one asked for; NULL */
+    uint32_t net_note_lanes; /* in how many lanes it is not */
     pthread_t *threads;
     uint32_t threads_count;
     uint32_t owner; /* caller mode: the thread that turns it */

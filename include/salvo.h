@@ -278,8 +278,8 @@ SALVO_API int salvo_capture_active(const salvo *sender);
 
 /* A counter of docs/COUNTERS.md, summed over lanes. 0 or -ENOENT. Any thread. */
 SALVO_API int salvo_counter_value(salvo *sender, const char *name, uint64_t *ret_value);
-/* The network backend in use ("uring"), and a sentence when it is not the one asked for (else
- * NULL). */
+/* The network backend in use ("uring"; lane 0's), and a sentence when it is not the one asked for,
+ * or not in each lane (else NULL). */
 SALVO_API const char *salvo_net_name(const salvo *sender);
 SALVO_API const char *salvo_net_note(const salvo *sender);
 SALVO_API const char *salvo_version(void);

@@ -651,6 +651,29 @@ def test_with_little_lockable_memory(shared_bin, open_tmp, kib):
         assert re.search(r"io_uring +allowed: registered buffers no", done.stdout)
 
 
+def test_with_lockable_memory_for_some_of_the_lanes(shared_bin, open_tmp):
+    """The sender uses what it gets and says in how many lanes it did not; check counts the same.
+    Users of their own: what a ring had locked comes back a while after its process has ended."""
+
+    def somebody(uid):
+        user = [each.replace("--reuid=65534", f"--reuid={uid}") for each in NOBODY]
+        return ["prlimit", "--memlock=524288:524288", *(user if os.geteuid() == 0 else [])]
+
+    report, said = load(shared_bin, open_tmp, *somebody(65530), more=["--lanes", "16"])
+    note = report["settings"]["net_note"]
+    refused = re.match(r"in (\d+) of 16 lanes: too little lockable memory", note)
+    assert refused and note in said
+    done = subprocess.run(
+        [*somebody(65531), shared_bin, "check", "-D", "lanes=16", "-D", "net=uring"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=clean_environment(),
+    )
+    assert done.returncode == 2 and "refuses io_uring to some lanes" in done.stderr
+    assert f"allowed in {16 - int(refused[1])} of 16 lanes (Cannot allocate" in done.stdout
+
+
 # A launcher that makes io_uring_setup fail as container runtimes do, then becomes the program.
 SECCOMP = r"""
 import ctypes, os, struct, sys

@@ -87,6 +87,40 @@ static void several_lanes_sleep_when_none_has_work(void **state)
     assert_int_equal(salvo_close(sender), 0);
 }
 
+static int epoll_in_lanes_1_and_2(void *arg, uint32_t lane_index, const struct salvo_net_conf *conf,
+                                  struct salvo_net **ret_net, const char **ret_note)
+{
+    bool falls_back = lane_index == 1 || lane_index == 2;
+    int r = salvo_net_open(falls_back ? "epoll" : "null", conf, ret_net, ret_note);
+
+    if (falls_back)
+        *ret_note = "too little of something: using epoll";
+    return r;
+}
+
+static void the_note_about_the_network_counts_the_lanes_it_is_of(void **state)
+{
+    const struct salvo_sender_env env = {.net_open = epoll_in_lanes_1_and_2};
+    salvo_conf *conf = salvo_conf_new();
+    char error[SALVO_ERROR_MAX];
+    salvo *sender;
+
+    salvo_conf_set(conf, "nameserver", "127.0.0.1:1", NULL, 0);
+    salvo_conf_set(conf, "threads", "caller", NULL, 0);
+    salvo_conf_set(conf, "lanes", "4", NULL, 0);
+    sender = salvo_open_in(conf, &env, error, sizeof(error));
+    assert_non_null(sender);
+    assert_string_equal(salvo_net_name(sender), "null");
+    assert_string_equal(salvo_net_note(sender),
+                        "in 2 of 4 lanes: too little of something: using epoll");
+    assert_int_equal(salvo_close(sender), 0);
+
+    sender = sender_in_caller_mode("4");
+    assert_null(salvo_net_note(sender));
+    assert_int_equal(salvo_close(sender), 0);
+    salvo_conf_free(conf);
+}
+
 struct nested {
     salvo_submitter *submitter;
     uint64_t cookies; /* a bit each */
@@ -196,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_turn_that_found_work_ends_the_idle_turns),
         cmocka_unit_test(several_lanes_sleep_when_none_has_work),
+        cmocka_unit_test(the_note_about_the_network_counts_the_lanes_it_is_of),
         cmocka_unit_test(a_poll_within_a_results_callback_takes_nothing),
         cmocka_unit_test(senders_are_opened_by_several_threads_at_once),
         cmocka_unit_test(captures_are_for_dpdk_and_the_error_names_the_way_of_others),
