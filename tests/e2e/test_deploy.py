@@ -2,6 +2,7 @@
 built or installed here."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,7 +18,7 @@ def run(*args, **options):
     )
 
 
-@pytest.mark.parametrize("script", ["try-dpdk", "quickstart"])
+@pytest.mark.parametrize("script", ["try-dpdk", "quickstart", "install"])
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_is_the_head_of_the_script_and_nothing_runs(script, option):
     done = run(DEPLOY / script, option)
@@ -40,6 +41,43 @@ def test_a_mistake_of_try_dpdk_is_one_line(args, said):
     done = run(DEPLOY / "try-dpdk", *args)
     assert done.returncode == 2 and done.stdout == ""
     assert said in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_of_preflight_is_no_fact_of_the_host(option):
+    done = run(DEPLOY / "preflight", option)
+    assert done.returncode == 0 and "Tells what of this host matters to salvo" in done.stdout
+    assert "lockable memory" not in done.stdout
+
+
+def test_preflight_refuses_what_it_does_not_know():
+    done = run(DEPLOY / "preflight", "--nonsense")
+    assert done.returncode == 2 and done.stdout == "" and "--nonsense" in done.stderr
+
+
+@pytest.mark.parametrize("kib", [64, 1024])
+def test_preflight_and_salvo_are_refused_the_same_ring(salvo_bin, kib):
+    """64 KiB hold a small ring, and none of a lane."""
+    if os.geteuid() != 0:
+        pytest.fail("a limit on lockable memory binds all but root, who sets it", pytrace=False)
+    place = Path("/tmp") / f"salvo-preflight-{os.getpid()}"
+    place.mkdir(mode=0o755)
+    nobody = [
+        *("prlimit", f"--memlock={kib * 1024}:{kib * 1024}"),
+        *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+        *("--no-new-privs", "--inh-caps=-all"),
+    ]
+    try:
+        shutil.copy(DEPLOY / "preflight", place)
+        shutil.copy(salvo_bin, place / "salvo")
+        facts = run(*nobody, place / "preflight").stdout
+        check = run(*nobody, place / "salvo", "check").stdout
+    finally:
+        shutil.rmtree(place)
+    if re.search(r"io_uring +not allowed \(Cannot allocate memory\)", check):
+        assert re.search(r"io_uring +refused: Cannot allocate memory.*\n.*lockable memory", facts)
+    else:
+        assert re.search(r"io_uring +allowed", check) and re.search(r"io_uring +allowed", facts)
 
 
 def test_preflight_may_lose_its_reader():
