@@ -4,10 +4,13 @@ built or installed here."""
 import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from rocketmq.cluster import wait_until
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
@@ -86,6 +89,39 @@ def test_preflight_may_lose_its_reader():
     done = subprocess.run([DEPLOY / "preflight"], stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert done.stderr == ""
+
+
+def of_tree(tree):
+    """The processes that run what is in `tree`."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(tree).encode() in each.read_bytes():
+                found.append(each.parent.name)
+        except OSError:
+            pass  # it has ended
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_nothing_of_try_dpdk_outlives_its_shell(tmp_path, number):
+    """The shell alone gets the signal, and has no hand in the end of the others."""
+    if os.geteuid() != 0:
+        pytest.fail("network namespaces need root", pytrace=False)
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    build = tmp_path / "build-dpdk"
+    build.mkdir()
+    (build / "build.ninja").write_text("build salvo: phony\n")
+    (build / "salvo").write_text(
+        f"#!/bin/sh\ntouch {build}/$1\necho nameserver 10.93.0.2:9876\nsleep 60 # {build}\n"
+    )
+    (tmp_path / "deploy/install").write_text("#!/bin/sh\n")
+    (build / "salvo").chmod(0o755)
+    with subprocess.Popen([tmp_path / "deploy/try-dpdk"], stdout=subprocess.DEVNULL) as process:
+        wait_until((build / "load").exists, "salvo load")
+        process.send_signal(number)
+    assert process.returncode == -number
+    wait_until(lambda: not of_tree(tmp_path), "the end of all the others", 20.0)
 
 
 def test_quickstart_in_a_tree_of_somebody_else():
