@@ -51,15 +51,16 @@ def _linux(plan, pair, sink):
 
 
 def _case(plan, pair, case):
-    """Runs of raw frames, TCP, raw frames dropped on the sender's core, and Linux's TCP; None: not
-    here."""
+    """Runs of raw frames, TCP, raw frames dropped on the sender's core, and Linux's TCP; or why not
+    here, as a text."""
     raw, tcp, same_core, linux = Runs(), Runs(), Runs(), Runs()
     rig.link((pair.client, rig.DEVICE), (pair.server, PEER), case[1])
     try:
         rig.inside(pair.client, "ip", "link", "set", rig.DEVICE, "arp", "off")
         rig.inside(pair.server, "ip", "addr", "add", rig.SINK + "/24", "dev", PEER)
-        if not rig.can_run(plan, pair, *case):
-            return None
+        missing = rig.why_not(plan, pair, *case)
+        if missing:
+            return missing
         with rig.sink(plan, pair.server, plan.alone_seconds) as sink:
             for index in range(plan.alone_repeats):
                 _steer(pair, 1 << rig.SINK_CPU)
@@ -123,8 +124,8 @@ def run(plan, report):
     with rig.huge_pages(), netns.pair() as pair:
         for name, case in CASES.items():
             figures = _case(plan, pair, case)
-            if figures is None:
+            if isinstance(figures, str):
                 for row in ROWS:
-                    report.add("bulk", f"{name}: {row}", "not run", detail=rig.WHY_NOT)
+                    report.add("bulk", f"{name}: {row}", "not run", detail=figures)
             else:
                 add_rows(report, name, *figures)

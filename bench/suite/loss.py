@@ -82,10 +82,11 @@ def run(plan, report):
     runs = {(row, name): Runs() for row in CASES for name in SENDERS}
     with netns.pair() as pair:
         _make(pair)
-        if not rig.can_run(plan, pair, DEVICE, 1500):
+        missing = rig.why_not(plan, pair, DEVICE, 1500)
+        if missing:
             for row in CASES:
                 for name in SENDERS:
-                    report.add("loss", f"{row}: {name} CUBIC", "not run", detail=rig.WHY_NOT)
+                    report.add("loss", f"{row}: {name} CUBIC", "not run", detail=missing)
             return
         with rig.sink(plan, pair.server, plan.loss_seconds) as sink:
             for index in range(plan.alone_repeats):

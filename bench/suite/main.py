@@ -24,6 +24,7 @@ from suite import bulk, dpdk, idle, java, loss, micro, programs, report, veth  #
 # In the order in which they run: what needs quiet comes before what leaves a warm machine.
 SECTIONS = {"micro": micro.run, "veth": veth.run, "dpdk": dpdk.run, "bulk": bulk.run,
             "loss": loss.run, "idle": idle.run, "java": java.run}
+SUFFIXES = ("txt", "json", "md")
 
 
 class Plan:
@@ -55,7 +56,8 @@ class Plan:
 
 def arguments():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False  # bench/run looks for --build too
     )
     parser.add_argument("--quick", action="store_true", help="tiny counts")
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, separated by commas")
@@ -63,21 +65,30 @@ def arguments():
                         help="a built release tree; nothing is installed or compiled")
     parser.add_argument("--out", type=Path, help="where the three files go")
     parser.add_argument("--repeats", type=int, help="rounds of the rows over veth; default 10")
+    parser.add_argument("--check", action="store_true", help="only look at the other options")
     args = parser.parse_args()
     args.only = args.only.split(",")
     unknown = set(args.only) - set(SECTIONS)
     if unknown:
         parser.error(f"--only {','.join(unknown)}: there are {', '.join(SECTIONS)}")
+    if args.check:
+        sys.exit(0)
     for each in ("salvo", "bench/blaster"):
         if not (args.build / each).exists():
             parser.error(f"{args.build / each} is not there: meson setup build && ninja -C build")
+    args.out = args.out or args.build / "bench" / "report"
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        for suffix in SUFFIXES:
+            (args.out / f"report.{suffix}").touch()
+    except OSError as error:
+        parser.error(f"{error.filename} cannot be written: {error.strerror}; choose another --out")
     return args
 
 
 def main():
     args = arguments()
     plan = Plan(args)
-    out = args.out or plan.build / "bench" / "report"
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(130))
 
@@ -95,10 +106,8 @@ def main():
             result.failures.append(f"{name}: {error}")
             failed = True
     result.finish(time.monotonic() - started)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(result.json())
-    (out / "report.txt").write_text(result.text())
-    (out / "report.md").write_text(result.markdown())
+    for suffix, text in zip(SUFFIXES, (result.text(), result.json(), result.markdown())):
+        (args.out / f"report.{suffix}").write_text(text)
     print(result.text())
     return 1 if failed else 0
 

@@ -17,6 +17,10 @@ LIMIT_S = 120
 class Failed(RuntimeError):
     """A program did not do what was to be measured."""
 
+    def last_line(self):
+        """What the program said last, for a row's details."""
+        return str(self).strip().splitlines()[-1]
+
 
 def _die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -144,8 +144,10 @@ class Report:
 
     def _counts(self):
         verdicts = [row["verdict"] for row in self.rows]
-        return ", ".join(f"{verdicts.count(each)} {each}"
-                         for each in ("met", "missed", "invalid", "not measured"))
+        counts = ", ".join(f"{verdicts.count(each)} {each}"
+                           for each in ("met", "missed", "invalid", "not measured"))
+        return counts + (", and rows that are missing: " if self.failures else "") + \
+            ", ".join(each.partition(":")[0] + " failed" for each in self.failures)
 
     def text(self):
         cells = [list(COLUMNS), *self._cells()]

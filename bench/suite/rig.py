@@ -11,7 +11,6 @@ KERNEL, OURS, SINK = NETWORK + ".1", NETWORK + ".3", NETWORK + ".2"
 PORT = 9000
 SENDER_CPU, SINK_CPU = 0, 1
 HEADERS = 52  # IPv4 and TCP with timestamps, of the MTU
-WHY_NOT = "the build has no DPDK, or the host has no memory for huge pages"
 DEVICE = "sbdc"  # the interface that DPDK's device is over
 # Before what else runs on these cores. Not SCHED_FIFO: a sender that never rests would keep the
 # kernel's own threads from what they do for it (seen: no end within 30 s).
@@ -66,13 +65,13 @@ def raw(plan, pair, device, mtu, seconds):
                 namespace=pair.client)
 
 
-def can_run(plan, pair, device, mtu):
-    """Whether this build and this host have what it needs."""
+def why_not(plan, pair, device, mtu):
+    """What is missing here, in the program's words; "": nothing."""
     try:
         raw(plan, pair, device, mtu, 0.1)
-    except programs.Failed:
-        return False
-    return True
+    except programs.Failed as error:
+        return error.last_line()
+    return ""
 
 
 class Sink:

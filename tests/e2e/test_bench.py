@@ -1,6 +1,7 @@
 """bench/run says everything it promises, and leaves nothing behind. What it says is not judged
 here: benchmarks are not timed tests."""
 
+import contextlib
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "bench" / "run"
 
 sys.path.insert(0, str(ROOT / "bench"))
-from suite import bulk, java, loss, report, veth  # noqa: E402  pylint: disable=C0413
+from suite import bulk, java, loss, report, rig, veth  # noqa: E402  pylint: disable=C0413
 
 ROWS = {
     "micro": [
@@ -175,9 +176,41 @@ def test_what_is_not_there_is_named(salvo_bin, tmp_path):
     assert done.returncode == 2 and "ninja -C build" in done.stderr
 
 
+@pytest.mark.parametrize("mistake", [["--foo"], ["--only", "foo"], ["--buil", "build"]])
+def test_a_mistake_is_said_before_anything_is_installed(tmp_path, mistake):
+    (tmp_path / "bench").symlink_to(ROOT / "bench")
+    (tmp_path / "deploy").mkdir()
+    install = tmp_path / "deploy" / "install"
+    install.write_text("#!/bin/sh\necho it would be installed >&2\nexit 1\n")
+    install.chmod(0o755)
+    done = subprocess.run(
+        [str(tmp_path / "bench" / "run"), *mistake], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and mistake[-1] in done.stderr
+    assert "installed" not in done.stderr
+
+
+def test_where_no_report_can_be_written_nothing_is_measured(salvo_bin, tmp_path):
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        command(salvo_bin, tmp_path / "file" / "folder", "--only", "idle"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and "== idle" not in done.stderr
+    assert "file/folder cannot be written: Not a directory" in done.stderr
+
+
 class Plan:
     quick = False
     build = Path("/nowhere")
+    alone_repeats = 1
+    alone_seconds = warmup = 0.1
+
+
+class Pair:
+    client, server = "client", "server"
 
 
 @pytest.fixture
@@ -189,6 +222,28 @@ def rows(monkeypatch):
 
 def by_name(result):
     return {row["row"]: row for row in result.rows}
+
+
+def test_the_counts_name_a_section_that_failed(rows):
+    rows.failures.append("bulk: timeout: not done after 120 s")
+    rows.finish(1)
+    counts = "0 met, 0 missed, 0 invalid, 0 not measured, and rows that are missing: bulk failed"
+    assert counts in rows.text() and counts in rows.markdown()
+
+
+def test_a_row_that_cannot_run_says_what_the_program_said(rows, monkeypatch):
+    def run(*_, **__):
+        raise rig.programs.Failed("bulk raw: ended with 1: port 0\nbulk: no such device\n")
+
+    monkeypatch.setattr(rig.programs, "run", run)
+    monkeypatch.setattr(rig, "inside", lambda *_: None)
+    monkeypatch.setattr(rig, "link", lambda *_: None)
+    monkeypatch.setattr(rig, "huge_pages", contextlib.nullcontext)
+    monkeypatch.setattr(bulk.netns, "pair", lambda: contextlib.nullcontext(Pair()))
+    bulk.run(Plan(), rows)
+    assert [row["row"] for row in rows.rows] == ROWS["bulk"]
+    for row in rows.rows:
+        assert (row["value"], row["detail"]) == ("not run", "bulk: no such device")
 
 
 def runs_of(*rounds, **common):
