@@ -143,7 +143,9 @@ int salvo_config_set(struct salvo_config *config, const char *name, const char *
 /* Names in the environment that are no options: those of the build, the tests and the tools. */
 static bool environment_is_ours_elsewhere(const char *name, size_t size)
 {
-    static const char *const others[] = {"SALVO_BIN", "SALVO_CACHE", "SALVO_TRACE_ERRORS"};
+    static const char *const others[] = {
+        "SALVO_BIN", "SALVO_BUILD",     "SALVO_CACHE", "SALVO_E2E_KEEP", "SALVO_GOLDEN",
+        "SALVO_LIB", "SALVO_PEER_JAVA", "SALVO_SEED",  "SALVO_VERBOSE",  "SALVO_TRACE_ERRORS"};
 
     if (size >= 11 && strncmp(name, "SALVO_TEST_", 11) == 0)
         return true;

@@ -70,8 +70,8 @@ int salvo_config_set(struct salvo_config *config, const char *name, const char *
 int salvo_config_load_file(struct salvo_config *config, const char *path,
                            char ret_error[SALVO_CONFIG_ERROR_MAX]);
 
-/* Every SALVO_<NAME> in the environment; an unknown SALVO_* name is an error, but for SALVO_BIN,
- * SALVO_CACHE, SALVO_TRACE_ERRORS and SALVO_TEST_*. */
+/* Every SALVO_<NAME> in the environment; an unknown SALVO_* name is an error, but for a
+ * short list of those that tests and tools read (config.c), and SALVO_TEST_*. */
 int salvo_config_load_environment(struct salvo_config *config, char *const *environment,
                                   char ret_error[SALVO_CONFIG_ERROR_MAX]);
 

@@ -198,6 +198,26 @@ static void a_bad_file_is_refused_with_line_and_column(void **state)
     assert_int_equal(salvo_config_load_file(&config, "/dev/null", error), 0);
 }
 
+/* Exported for one of them, they stay when a shell starts salvo next. */
+static void the_environment_may_have_what_tests_and_tools_read(void **state)
+{
+    static const char *const others[] = {
+        "SALVO_BIN",       "SALVO_BUILD", "SALVO_CACHE",   "SALVO_E2E_KEEP",     "SALVO_LIB",
+        "SALVO_PEER_JAVA", "SALVO_SEED",  "SALVO_VERBOSE", "SALVO_TRACE_ERRORS", "SALVO_GOLDEN",
+    };
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(others); i++) {
+        char text[64];
+        char *const environment[] = {text, NULL};
+
+        salvo_config_init(&config);
+        snprintf(text, sizeof(text), "%s=x", others[i]);
+        assert_int_equal(salvo_config_load_environment(&config, environment, error), 0);
+        snprintf(text, sizeof(text), "%sS=x", others[i]);
+        assert_int_equal(salvo_config_load_environment(&config, environment, error), -ENOENT);
+    }
+}
+
 static void later_sources_win_and_are_remembered(void **state)
 {
     char *const environment[] = {(char *)"PATH=/bin",           (char *)"SALVO_LANES=4",
@@ -319,6 +339,7 @@ int main(void)
         cmocka_unit_test(a_bad_value_names_its_option_and_the_remedy),
         cmocka_unit_test(a_file_may_have_sections_or_none),
         cmocka_unit_test(a_bad_file_is_refused_with_line_and_column),
+        cmocka_unit_test(the_environment_may_have_what_tests_and_tools_read),
         cmocka_unit_test(later_sources_win_and_are_remembered),
         cmocka_unit_test(printed_values_are_read_back),
         cmocka_unit_test(the_generated_yaml_loads),
