@@ -87,6 +87,20 @@ static bool addresses_are_of_hosts(const struct salvo_tcp_config *tcp)
            (tcp->address6.version == 0 || salvo_ip_is_unicast(&tcp->address6));
 }
 
+/* Another host of the network, or one that needs none: a network of one address has no other, and
+ * clouds have their gateway outside it; fe80::/10 is on every link (RFC 4291 section 2.5.6). */
+static bool gateway_is_near(const struct salvo_ip_address *gateway,
+                            const struct salvo_ip_address *address, unsigned bits)
+{
+    bool alone = address->version == gateway->version && bits == (gateway->version == 4 ? 32 : 128);
+    bool link_local =
+        gateway->version == 6 && gateway->bytes[0] == 0xfe && (gateway->bytes[1] & 0xc0) == 0x80;
+
+    return gateway->version == 0 ||
+           (address->version != 0 && !salvo_ip_equal(gateway, address) &&
+            (alone || link_local || salvo_ip_same_prefix(gateway, address, bits)));
+}
+
 static bool by_dhcp(const struct salvo_config *config)
 {
     return strcmp(config->dpdk_address, "dhcp") == 0;
@@ -145,6 +159,16 @@ int salvo_nets_tcp_config(const struct salvo_config *config, struct salvo_tcp_co
                  "dpdk_gateway is \"%s\": write an address, as in 10.0.0.1, one of each family at "
                  "most, or leave it empty when all brokers are on the link",
                  config->dpdk_gateway);
+        return salvo_raise(-EINVAL);
+    }
+    if (!gateway_is_near(&tcp.gateway4, &tcp.address4, tcp.prefix4_bits) ||
+        !gateway_is_near(&tcp.gateway6, &tcp.address6, tcp.prefix6_bits)) {
+        snprintf(
+            ret_error, SALVO_CONFIG_ERROR_MAX,
+            "dpdk_gateway is \"%s\", no other host of the network of dpdk_address \"%s\": write "
+            "the router's address there; where it is outside (clouds), give dpdk_address with "
+            "/32",
+            config->dpdk_gateway, config->dpdk_address);
         return salvo_raise(-EINVAL);
     }
     if (tcp.address6.version != 0 && tcp.mtu < SALVO_IP6_MTU_SAFE) {

@@ -300,6 +300,44 @@ static void the_generated_yaml_loads(void **state)
     free(text);
 }
 
+static void a_gateway_for_dpdk_is_another_host_of_the_network(void **state)
+{
+    static const struct {
+        const char *address, *gateway;
+        bool good;
+    } cases[] = {
+        {"10.93.0.1/24", "", true},
+        {"10.93.0.1/24", "10.93.0.2", true},
+        {"10.93.0.1/24", "1.2.3.4", false},
+        {"10.93.0.1/24", "10.93.1.2", false},
+        {"10.93.0.1/24", "10.93.0.1", false},
+        {"10.93.0.1/24", "fd00::1", false},
+        {"10.93.0.1/32", "1.2.3.4", true},
+        {"10.93.0.1/0", "1.2.3.4", true},
+        {"10.93.0.1/24,fd00::5/64", "10.93.0.2,fd00::1", true},
+        {"10.93.0.1/24,fd00::5/64", "10.93.0.2,fd01::1", false},
+        {"10.93.0.1/24,fd00::5/64", "10.93.1.2,fd00::1", false},
+        {"fd00::5/64", "fe80::1", true},
+        {"fd00::5/128", "fd01::1", true},
+        {"fd00::5/64", "10.93.0.2", false},
+    };
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(cases); i++) {
+        struct salvo_tcp_config tcp;
+
+        salvo_config_init(&config);
+        assert_int_equal(set("net", "dpdk"), 0);
+        assert_int_equal(set("dpdk_device", "net_tap0"), 0);
+        assert_int_equal(set("dpdk_address", cases[i].address), 0);
+        assert_int_equal(set("dpdk_gateway", cases[i].gateway), 0);
+        int r = salvo_nets_tcp_config(&config, &tcp, error);
+        if (r != (cases[i].good ? 0 : -EINVAL))
+            fail_msg("%s by %s: %d, %s", cases[i].address, cases[i].gateway, r, error);
+        if (!cases[i].good)
+            assert_non_null(strstr(error, cases[i].gateway));
+    }
+}
+
 static void an_address_for_dpdk_is_one_of_a_host(void **state)
 {
     static const struct {
@@ -344,6 +382,7 @@ int main(void)
         cmocka_unit_test(printed_values_are_read_back),
         cmocka_unit_test(the_generated_yaml_loads),
         cmocka_unit_test(an_address_for_dpdk_is_one_of_a_host),
+        cmocka_unit_test(a_gateway_for_dpdk_is_another_host_of_the_network),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
