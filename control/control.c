@@ -21,17 +21,6 @@ static void assert_on_control(const struct salvo_control *control)
 
 /* --- one turn ---------------------------------------------------------------------------- */
 
-/* The broker may have moved, or another be its master: one topic's route tells. */
-static void control_ask_for_broker(struct salvo_control *control, uint32_t broker, int64_t now_ns)
-{
-    uint32_t topic = SALVO_TOPIC_NONE;
-
-    if (salvo_brokers_used(&control->brokers, broker))
-        topic = salvo_route_table_topic_on(&control->table, broker);
-    if (topic != SALVO_TOPIC_NONE)
-        salvo_routes_wanted(&control->routes, topic, now_ns);
-}
-
 static void control_connection_down(struct salvo_control *control, const struct salvo_event *event)
 {
     const char *name = salvo_control_broker_name(control, event->broker);
@@ -68,7 +57,6 @@ static void control_lane_event(struct salvo_control *control, const struct salvo
         return;
     case SALVO_EVENT_CONNECTION_DOWN:
         control_connection_down(control, event);
-        control_ask_for_broker(control, event->broker, now_ns);
         return;
     case SALVO_EVENT_FRAME_ERROR:
         salvo_report_error(report, "lane: bad frame", event->code,

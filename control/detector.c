@@ -83,7 +83,7 @@ static void probe(struct salvo_detector *detector, uint32_t number, int64_t now_
 {
     struct salvo_detector_broker *broker = &detector->table[number];
     const struct salvo_config *config = detector->config;
-    uint32_t topic = salvo_route_table_topic_on(detector->routes, number);
+    const char *topic = salvo_route_table_topic_on(detector->routes, number);
     struct salvo_header header = {.code = SALVO_REQUEST_GET_MAX_OFFSET, .has_ext = true};
     struct salvo_rpc_call call = {
         .peer = salvo_heartbeat_peer(detector->heartbeat, number),
@@ -98,12 +98,11 @@ static void probe(struct salvo_detector *detector, uint32_t number, int64_t now_
     broker->due_ns = INT64_MAX;
     if (salvo_fault_reachable(detector->fault, number))
         return;
-    if (call.peer == SALVO_RPC_PEER_NONE || topic == SALVO_TOPIC_NONE) { /* no address yet */
+    if (call.peer == SALVO_RPC_PEER_NONE || topic == NULL) { /* no address yet */
         due_at(detector, number, now_ns + interval_ns(detector));
         return;
     }
-    salvo_header_add(&header, "topic",
-                     salvo_text_of(salvo_topics_name(detector->routes->topics, topic)));
+    salvo_header_add(&header, "topic", salvo_text_of(topic));
     salvo_header_add(&header, "queueId", SALVO_TEXT("0"));
     broker->asking = true;
     broker->asked_ns = now_ns;

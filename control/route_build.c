@@ -224,16 +224,16 @@ void salvo_route_table_set_state(struct salvo_route_table *table, uint32_t topic
     topic_build(table, topic, state, 0);
 }
 
-uint32_t salvo_route_table_topic_on(const struct salvo_route_table *table, uint32_t broker)
+const char *salvo_route_table_topic_on(const struct salvo_route_table *table, uint32_t broker)
 {
     for (uint32_t topic = 0; topic < table->config->topics_max; topic++) {
         const struct salvo_route_object *object = table->latest[topic];
 
         for (uint32_t i = 0; object != NULL && i < object->route.queues_count; i++)
             if (object->route.queues[i].broker == broker && object->route.queues[i].queueId == 0)
-                return topic;
+                return salvo_topics_name(table->topics, topic);
     }
-    return SALVO_TOPIC_NONE;
+    return NULL;
 }
 
 /* --- publishing -------------------------------------------------------------------------- */

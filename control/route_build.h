@@ -56,8 +56,8 @@ enum salvo_route_state salvo_route_table_apply(struct salvo_route_table *table, 
 void salvo_route_table_set_state(struct salvo_route_table *table, uint32_t topic,
                                  enum salvo_route_state state);
 
-/* A topic with a queue 0 on this broker, or SALVO_TOPIC_NONE. */
-uint32_t salvo_route_table_topic_on(const struct salvo_route_table *table, uint32_t broker);
+/* The name of a topic with a queue 0 on this broker, or NULL. */
+const char *salvo_route_table_topic_on(const struct salvo_route_table *table, uint32_t broker);
 
 /* Publishes what changed, takes back what every lane has left. Returns work. */
 int salvo_route_table_do_work(struct salvo_route_table *table);

@@ -2,10 +2,9 @@
  *
  * A new topic is asked for at once; a good one again each route_interval_ms. What is unknown is
  * asked for after 100 ms, 200 ms and so on: up to 1 s while messages wait for it (ROUTE_WANTED),
- * else up to route_interval_ms. When a lane loses a broker, or cannot connect to it, a topic that
- * is on it is asked for, at most once a second: its answer has the broker's address now. A topic
- * that the nameserver does not know gets the route of the template topic (TBW102), as a broker
- * would create it. An error never forgets a known route. Owner: control. */
+ * else up to route_interval_ms. A topic that the nameserver does not know gets the route of the
+ * template topic (TBW102), as a broker would create it. An error never forgets a known route.
+ * Owner: control. */
 #pragma once
 
 #include "control/nameserver.h"
@@ -43,8 +42,7 @@ int salvo_routes_init(struct salvo_routes *routes, const struct salvo_config *co
                       struct salvo_nameservers *nameservers, struct salvo_report *report);
 void salvo_routes_deinit(struct salvo_routes *routes);
 
-/* Messages wait for this topic, a broker did not know it (ROUTE_WANTED), or one that it is on was
- * lost (CONNECTION_DOWN). */
+/* ROUTE_WANTED: messages wait for this topic, or a broker did not know it. */
 void salvo_routes_wanted(struct salvo_routes *routes, uint32_t topic, int64_t now_ns);
 
 /* Asks no more. */

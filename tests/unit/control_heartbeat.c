@@ -84,29 +84,6 @@ static void a_lane_out_of_descriptors_is_said_once_with_the_remedy(void **state)
     world_free(world);
 }
 
-/* It may have moved; what its topics' route says now is worth a question a second. */
-static void a_broker_that_a_lane_lost_has_its_route_asked_for(void **state)
-{
-    struct salvo_event down = {
-        .kind = SALVO_EVENT_CONNECTION_DOWN, .broker = 1, .down = SALVO_NET_DOWN_REFUSED};
-    struct world *world = cluster();
-    uint32_t *asked = &world->servers[0].asked[SALVO_REQUEST_GET_ROUTEINFO_BY_TOPIC];
-
-    assert_int_equal(world_start(world), 0);
-    world_topic_open(world, "T");
-    world_run(world, 5 * S);
-    assert_int_equal(*asked, 1);
-    world_lane_says(world, 0, down);
-    world_run(world, 10 * MS);
-    assert_int_equal(*asked, 2);
-    for (unsigned i = 0; i < 20; i++) {
-        world_lane_says(world, i % 2, down);
-        world_run(world, 100 * MS);
-    }
-    assert_in_range(*asked, 3, 4);
-    world_free(world);
-}
-
 static void a_silent_broker_costs_one_connection_per_try_and_one_error(void **state)
 {
     struct world *world = cluster();
@@ -300,7 +277,6 @@ int main(void)
         cmocka_unit_test(a_broker_gets_one_at_once_and_then_each_interval),
         cmocka_unit_test(a_lost_connection_is_registered_anew_soon),
         cmocka_unit_test(a_lane_out_of_descriptors_is_said_once_with_the_remedy),
-        cmocka_unit_test(a_broker_that_a_lane_lost_has_its_route_asked_for),
         cmocka_unit_test(a_silent_broker_costs_one_connection_per_try_and_one_error),
         cmocka_unit_test(go_away_is_answered_by_a_new_connection_and_one_more_try),
         cmocka_unit_test(what_a_broker_asks_is_answered_as_a_producer_does),
