@@ -337,7 +337,9 @@ static void start(void)
         rig_fail("the configuration cannot be");
     size_t size = salvo_align_up(salvo_tcp_memory_size(&rig.config), 64);
     rig.memory = aligned_alloc(64, size);
-    memset(rig.memory, 0xa5, size);
+    /* Nothing may rely on zeros. Of gigabytes of receive memory, which lie last, only the
+     * beginning. */
+    memset(rig.memory, 0xa5, SALVO_MIN(size, SALVO_MIB(64)));
     rig.tcp = salvo_tcp_init(rig.memory, &rig.config);
 }
 
