@@ -60,8 +60,9 @@ int cmd_check(int argc, char **argv)
         code = cmd_fail("check", CMD_EXIT_INVALID, "%s", error);
         plan.lanes_count = 1; /* one of the usual size, to tell of the host */
         salvo_net_conf_default(&plan.net, NULL);
-    } else
+    } else {
         code = check_plan(&config, &plan);
+    }
     printf("\n");
     uring = cmd_check_host(&plan, stdout);
     if (code == 0 && config.net == SALVO_NET_URING && uring < plan.lanes_count)

@@ -167,7 +167,7 @@ def test_a_name_that_does_not_resolve(salvo_bin):
 def test_a_name_at_whose_first_address_nobody_listens(salvo_bin, tmp_path):
     """As "localhost" where it is ::1 first. It has a hosts file of its own."""
     if os.geteuid() != 0:
-        pytest.skip("mounts a file over /etc/hosts, which root may")
+        pytest.fail("mounts a file over /etc/hosts, which needs root", pytrace=False)
     hosts = tmp_path / "hosts"
     hosts.write_text("127.0.0.1 twice.test\n127.0.0.9 twice.test\n")
     with FakeBroker() as broker, FakeNameserver({"a": broker.address}, host="127.0.0.9") as server:
