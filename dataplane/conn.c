@@ -309,6 +309,7 @@ void salvo_conn_cut(struct salvo_conn *conn, struct salvo_chunk_pool *pool,
                     struct salvo_inflight *inflight, const struct salvo_request *request,
                     struct salvo_request *marker)
 {
+    uint32_t index = salvo_inflight_index(inflight, marker);
     uint32_t *place = &conn->cut_first;
     uint64_t size = request->stream_end - request->stream_start;
 
@@ -320,12 +321,17 @@ void salvo_conn_cut(struct salvo_conn *conn, struct salvo_chunk_pool *pool,
     marker->stream_start = request->stream_start;
     marker->stream_end = request->stream_end;
     salvo_chunk_await(pool, marker->chunk, marker->offset, (uint32_t)size);
-    /* In stream order. Deadlines come nearly in that order. */
+    /* In stream order. Deadlines come nearly in that order: most go to the end. */
+    if (*place != SALVO_REQUEST_NONE &&
+        inflight->requests[conn->cut_last].stream_start < marker->stream_start)
+        place = &inflight->requests[conn->cut_last].next;
     while (*place != SALVO_REQUEST_NONE &&
            inflight->requests[*place].stream_start < marker->stream_start)
         place = &inflight->requests[*place].next;
     marker->next = *place;
-    *place = salvo_inflight_index(inflight, marker);
+    if (marker->next == SALVO_REQUEST_NONE)
+        conn->cut_last = index;
+    *place = index;
 }
 
 /* --- what the network says -------------------------------------------------------------------- */

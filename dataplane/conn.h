@@ -54,6 +54,7 @@ struct salvo_conn {
     uint64_t stream_taken; /* holes passed included */
     uint64_t holes_passed;
     uint32_t cut_first; /* CUT requests in stream order */
+    uint32_t cut_last;  /* of them, if there are any */
     int64_t last_sent_ns;
     int64_t attempt_at_ns;
     int64_t backoff_ns;

@@ -102,34 +102,44 @@ static int64_t wheel_tick_of(const struct salvo_inflight *inflight, int64_t dead
     return SALVO_MAX(tick, inflight->wheel_tick + 1);
 }
 
+/* To the end of its slot: what is due at the same time comes out in the order it went in. The
+ * first one's wheel_previous is the last one. */
 static void wheel_link(struct salvo_inflight *inflight, struct salvo_request *request, int64_t tick)
 {
     uint32_t slot = (uint32_t)tick & (SALVO_WHEEL_SLOTS - 1);
+    uint32_t index = salvo_inflight_index(inflight, request);
+    uint32_t first = inflight->wheel[slot];
 
     request->wheel_slot = (uint16_t)slot;
-    request->wheel_previous = SALVO_REQUEST_NONE;
-    request->wheel_next = inflight->wheel[slot];
-    if (request->wheel_next != SALVO_REQUEST_NONE)
-        inflight->requests[request->wheel_next].wheel_previous =
-            salvo_inflight_index(inflight, request);
-    else
+    request->wheel_next = SALVO_REQUEST_NONE;
+    if (first == SALVO_REQUEST_NONE) {
+        request->wheel_previous = index;
+        inflight->wheel[slot] = index;
         inflight->wheel_used[slot / 64] |= UINT64_C(1) << (slot % 64);
-    inflight->wheel[slot] = salvo_inflight_index(inflight, request);
+        return;
+    }
+    request->wheel_previous = inflight->requests[first].wheel_previous;
+    inflight->requests[request->wheel_previous].wheel_next = index;
+    inflight->requests[first].wheel_previous = index;
 }
 
 static void wheel_unlink(struct salvo_inflight *inflight, struct salvo_request *request)
 {
     uint16_t slot = request->wheel_slot;
+    uint32_t next = request->wheel_next;
+    bool first = inflight->wheel[slot] == salvo_inflight_index(inflight, request);
 
-    if (request->wheel_next != SALVO_REQUEST_NONE)
-        inflight->requests[request->wheel_next].wheel_previous = request->wheel_previous;
-    if (request->wheel_previous != SALVO_REQUEST_NONE)
-        inflight->requests[request->wheel_previous].wheel_next = request->wheel_next;
-    else
-        inflight->wheel[slot] = request->wheel_next;
-    if (inflight->wheel[slot] == SALVO_REQUEST_NONE)
-        inflight->wheel_used[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
     request->wheel_slot = WHEEL_NOT_IN;
+    if (first)
+        inflight->wheel[slot] = next;
+    else
+        inflight->requests[request->wheel_previous].wheel_next = next;
+    if (next != SALVO_REQUEST_NONE)
+        inflight->requests[next].wheel_previous = request->wheel_previous;
+    else if (first)
+        inflight->wheel_used[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+    else
+        inflight->requests[inflight->wheel[slot]].wheel_previous = request->wheel_previous;
 }
 
 void salvo_wheel_add(struct salvo_inflight *inflight, struct salvo_request *request,

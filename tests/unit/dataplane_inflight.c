@@ -292,6 +292,32 @@ static int64_t oracle_next_ns(void)
     return next_ns;
 }
 
+/* Those that are due together come in the order they went in; the first, one within and the last
+ * have got a later deadline meanwhile. */
+static void what_is_due_together_comes_in_order(void **state)
+{
+    static const unsigned moved[] = {7, 0, 3};
+    static const unsigned order[] = {1, 2, 4, 5, 6, 0, 3, 7};
+    struct salvo_request *taken[SALVO_ARRAY_LENGTH(order)];
+
+    (void)state;
+    init(16, 0);
+    for (unsigned i = 0; i < SALVO_ARRAY_LENGTH(taken); i++) {
+        taken[i] = salvo_request_take(&inflight);
+        salvo_wheel_add(&inflight, taken[i], 5 * MS);
+    }
+    for (unsigned i = 0; i < SALVO_ARRAY_LENGTH(moved); i++) {
+        salvo_wheel_remove(&inflight, taken[moved[i]]);
+        salvo_wheel_add(&inflight, taken[moved[i]], 6 * MS);
+    }
+    for (unsigned i = 0; i < 5; i++)
+        assert_ptr_equal(salvo_wheel_expired(&inflight, 5 * MS), taken[order[i]]);
+    assert_null(salvo_wheel_expired(&inflight, 5 * MS));
+    for (unsigned i = 5; i < SALVO_ARRAY_LENGTH(order); i++)
+        assert_ptr_equal(salvo_wheel_expired(&inflight, 6 * MS), taken[order[i]]);
+    assert_null(salvo_wheel_expired(&inflight, 6 * MS));
+}
+
 /* Random deadlines, up to three turns of the wheel away and in the past too, removals, and time
  * that creeps or jumps over many turns: what is due comes, once, and nothing comes early. */
 static void every_deadline_comes_once_and_never_early(void **state)
@@ -452,6 +478,7 @@ int main(void)
         cmocka_unit_test(slots_are_reused_first_in_first_out),
         cmocka_unit_test(a_fresh_request_keeps_nothing_of_the_last),
         cmocka_unit_test(items_are_given_once),
+        cmocka_unit_test(what_is_due_together_comes_in_order),
         cmocka_unit_test(every_deadline_comes_once_and_never_early),
         cmocka_unit_test(next_ns_is_never_later_than_the_next_deadline),
         cmocka_unit_test(each_distance_is_found),
