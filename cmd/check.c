@@ -64,7 +64,7 @@ int cmd_check(int argc, char **argv)
         code = check_plan(&config, &plan);
     }
     printf("\n");
-    uring = cmd_check_host(&plan, stdout);
+    uring = cmd_check_host(&plan, code == 0, stdout);
     if (code == 0 && config.net == SALVO_NET_URING && uring < plan.lanes_count)
         code = cmd_fail("check", CMD_EXIT_INVALID,
                         "the host refuses io_uring%s: set net to auto or epoll",

@@ -44,38 +44,59 @@ static void host_uring_refused(FILE *to, int code)
                   : "a container or the lockable memory forbids it; salvo uses epoll meanwhile");
 }
 
-/* All rings at once: together they may lock more memory than this user is allowed. */
-static uint32_t host_uring(const struct salvo_plan *plan, FILE *to)
+static void host_uring_allowed(const struct salvo_net_conf *conf, struct salvo_net **nets,
+                               uint32_t count, FILE *to)
+{
+    char value[160], registered[64] = "";
+    uint32_t registered_count = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        registered_count += (salvo_net_caps(nets[i]) & SALVO_NET_CAP_REGISTERED_BUFFERS) != 0;
+    if (registered_count != 0 && registered_count != count)
+        snprintf(registered, sizeof(registered), "registered buffers in %u of %u lanes, ",
+                 registered_count, count);
+    else if (conf->send_memory != NULL)
+        snprintf(registered, sizeof(registered), "registered buffers %s, ",
+                 registered_count != 0 ? "yes" : "no");
+    snprintf(value, sizeof(value), "allowed: %sgathered waits %s", registered,
+             salvo_net_caps(nets[0]) & SALVO_NET_CAP_GATHER_WAIT ? "yes" : "no");
+    host_fact(to, "io_uring", value,
+              registered_count != 0 && conf->zero_copy_min == 0
+                  ? "zero_copy_min is 0: no send uses registered ones"
+                  : "");
+}
+
+/* All rings at once, each with memory to register: together they may lock more than this user is
+ * allowed. One piece of memory serves, as each ring's locking of it counts. */
+static uint32_t host_uring(const struct salvo_plan *plan, bool plan_fits, FILE *to)
 {
     struct salvo_net_conf conf = plan->net;
     struct salvo_net *nets[SALVO_NETS_LANES_MAX];
     char value[160];
     uint32_t count = 0;
-    uint32_t caps;
     int r = 0;
 
     conf.clock = salvo_clock_system();
     conf.receive_buffer_size = 64; /* not locked, and nothing is received here */
+    conf.send_memory = plan_fits ? aligned_alloc(4096, plan->chunks_memory) : NULL;
+    conf.send_memory_size = plan->chunks_memory;
     while (count < plan->lanes_count && r == 0) {
         r = salvo_net_uring_open(&conf, &nets[count]);
         count += r == 0;
     }
     if (count == 0) {
         host_uring_refused(to, r);
-        return 0;
-    }
-    caps = salvo_net_caps(nets[0]);
-    if (r)
+    } else if (r) {
         snprintf(value, sizeof(value), "allowed in %u of %u lanes (%s)", count, plan->lanes_count,
                  strerror(-r));
-    else
-        snprintf(value, sizeof(value), "allowed: registered buffers %s, gathered waits %s",
-                 caps & SALVO_NET_CAP_REGISTERED_BUFFERS ? "yes" : "no",
-                 caps & SALVO_NET_CAP_GATHER_WAIT ? "yes" : "no");
-    host_fact(to, "io_uring", value,
-              r ? "raise the lockable memory; salvo uses epoll in the others meanwhile" : "");
+        host_fact(to, "io_uring", value,
+                  "raise the lockable memory; salvo uses epoll in the others meanwhile");
+    } else {
+        host_uring_allowed(&conf, nets, count, to);
+    }
     for (uint32_t i = 0; i < count; i++)
         salvo_net_destroy(nets[i]);
+    free(conf.send_memory);
     return count;
 }
 
@@ -136,7 +157,7 @@ static void host_cores(FILE *to)
                       : "reading the time is slow with it");
 }
 
-uint32_t cmd_check_host(const struct salvo_plan *plan, FILE *to)
+uint32_t cmd_check_host(const struct salvo_plan *plan, bool plan_fits, FILE *to)
 {
     char text[192];
     uint32_t uring;
@@ -145,7 +166,7 @@ uint32_t cmd_check_host(const struct salvo_plan *plan, FILE *to)
     salvo_cpu_describe(text, sizeof(text));
     host_fact(to, "machine", text, "");
     host_cores(to);
-    uring = host_uring(plan, to);
+    uring = host_uring(plan, plan_fits, to);
     host_memory(to);
     host_limit(to, "lockable memory", RLIMIT_MEMLOCK, 1024.0, " KiB", 64.0 * 1048576.0,
                "io_uring registers no buffers above it; raise it with ulimit -l or LimitMEMLOCK");

@@ -651,6 +651,25 @@ def test_with_little_lockable_memory(shared_bin, open_tmp, kib):
         assert re.search(r"io_uring +allowed: registered buffers no", done.stdout)
 
 
+@pytest.mark.parametrize(
+    "kib, registered", [(1024, "no"), (4096, "in 1 of 2 lanes"), (8192, "yes")]
+)
+def test_check_registers_what_the_lanes_would(shared_bin, kib, registered):
+    """Two MiB and a ring for each lane. Users of their own, as below."""
+    user = [each.replace("--reuid=65534", f"--reuid={50000 + kib}") for each in NOBODY]
+    prefix = ["prlimit", f"--memlock={kib * 1024}", *(user if os.geteuid() == 0 else [])]
+    small = ["-D", "lanes=2", "-D", "chunks_max=32", "-D", "retry_chunks=2"]
+    done = subprocess.run(
+        [*prefix, shared_bin, "check", *small, "-D", "body_size_max=64KiB"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=clean_environment(),
+    )
+    assert done.returncode == 0
+    assert re.search(rf"io_uring +allowed: registered buffers {registered}, ", done.stdout)
+
+
 def test_with_lockable_memory_for_some_of_the_lanes(shared_bin, open_tmp):
     """The sender uses what it gets and says in how many lanes it did not; check counts the same.
     Users of their own: what a ring had locked comes back a while after its process has ended."""
