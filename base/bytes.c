@@ -149,3 +149,28 @@ bool salvo_utf8_valid(const void *bytes, size_t size)
     }
     return true;
 }
+
+unsigned salvo_utf8_printable(const uint8_t *p, size_t left)
+{
+    unsigned size = salvo_utf8_sequence(p, left);
+    bool control = size != 0 && (p[0] < ' ' || p[0] == 0x7f || (p[0] == 0xc2 && p[1] < 0xa0));
+
+    return control ? 0 : size;
+}
+
+void salvo_text_make_printable(char *text)
+{
+    uint8_t *p = (uint8_t *)text;
+    size_t left = strlen(text);
+
+    while (left != 0) {
+        unsigned size = salvo_utf8_printable(p, left);
+
+        if (size == 0) {
+            *p = *p < 0x80 ? ' ' : '?';
+            size = 1;
+        }
+        p += size;
+        left -= size;
+    }
+}

@@ -203,3 +203,12 @@ unsigned salvo_utf8_sequence(const uint8_t *p, size_t left);
 
 /* True when the bytes are well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates). */
 bool salvo_utf8_valid(const void *bytes, size_t size);
+
+/* The size of the character that starts at p, or 0 when a terminal must not have it: what is not
+ * UTF-8, and controls, the old ones as those of Unicode (U+0080 to U+009F). */
+unsigned salvo_utf8_printable(const uint8_t *p, size_t left);
+
+/* For what a peer said, before it is shown: it must not start a new line or drive the terminal.
+ * In place, a byte for a byte: the old controls become spaces, all else that is not printable
+ * becomes question marks. */
+void salvo_text_make_printable(char *text);

@@ -2,6 +2,7 @@
 #include "base/log.h"
 
 #include "base/assert.h"
+#include "base/bytes.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,11 +39,7 @@ void salvo_log_write(struct salvo_log *log, enum salvo_log_level level, const ch
         line[0] = 0;
     va_end(args);
 
-    /* What a broker says goes into lines: it must not start a new one or drive the terminal. */
-    for (char *p = line; *p != 0; p++)
-        if ((unsigned char)*p < ' ' || *p == 0x7f)
-            *p = ' ';
-
+    salvo_text_make_printable(line); /* what a broker says goes into lines */
     if (log->sink != NULL)
         log->sink(log->arg, level, line);
     else

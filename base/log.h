@@ -17,7 +17,7 @@ struct salvo_log {
 #define SALVO_LOG_LINE_MAX 512
 
 /* One line, at most SALVO_LOG_LINE_MAX bytes (the rest is cut off), no line feed at its end;
- * control characters in it become spaces. */
+ * what a terminal would obey is taken out as salvo_text_make_printable does. */
 void salvo_log_write(struct salvo_log *log, enum salvo_log_level level, const char *format, ...)
     SALVO_PRINTF(3, 4);
 

@@ -1,5 +1,6 @@
 /* What became of each message: counts, kinds of failure, latencies. */
 #include "base/assert.h"
+#include "base/bytes.h"
 #include "bench/load_state.h"
 
 #include <stdio.h>
@@ -30,6 +31,7 @@ static void result_note_kind(struct salvo_load_result *all, const salvo_result *
     kind->broker_code = broker_code;
     kind->count = 1;
     snprintf(kind->text, sizeof(kind->text), "%s", salvo_result_detail(result));
+    salvo_text_make_printable(kind->text);
 }
 
 static void result_count_failure(struct salvo_load_counts *counts, enum salvo_code code,

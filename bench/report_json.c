@@ -14,7 +14,7 @@ static void json_number(json_t *object, const char *name, double value)
     json_object_set_new(object, name, json_real(value));
 }
 
-/* Text that is not UTF-8 (a broker's remark) still leaves a report. */
+/* Text that is not UTF-8 (an option's value) still leaves a report. */
 static void json_text(json_t *object, const char *name, const char *text)
 {
     json_t *value = text == NULL ? json_null() : json_string(text);

@@ -10,18 +10,19 @@
 /* Bytes of a value or body that are shown without --full. */
 #define PRINT_TEXT_MAX 160u
 
-/* Without controls, which a terminal would obey: neither the old ones nor those of Unicode, 0xc2
- * 0x80 to 0x9f. */
+/* Without controls, which a terminal would obey, but for those that are written as escapes. */
 static bool print_is_text(const uint8_t *bytes, size_t size)
 {
-    for (size_t i = 0; i < size; i++) {
-        if ((bytes[i] < 0x20 && bytes[i] != '\n' && bytes[i] != '\t' && bytes[i] != '\r') ||
-            bytes[i] == 0x7f)
-            return false;
-        if (bytes[i] == 0xc2 && i + 1 < size && bytes[i + 1] < 0xa0)
+    unsigned step;
+
+    for (size_t i = 0; i < size; i += step) {
+        bool escaped = bytes[i] == '\n' || bytes[i] == '\t' || bytes[i] == '\r';
+
+        step = escaped ? 1 : salvo_utf8_printable(bytes + i, size - i);
+        if (step == 0)
             return false;
     }
-    return salvo_utf8_valid(bytes, size);
+    return true;
 }
 
 /* Bytes in quotes where they are text, in hex where they are not. */

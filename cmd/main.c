@@ -1,4 +1,5 @@
 /* salvo: the dispatch table. Each command has its own file and its own --help. */
+#include "base/bytes.h"
 #include "cmd/cmd.h"
 #include "cmd/options.h"
 #include "include/salvo.h"
@@ -6,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -55,13 +57,20 @@ static int main_unknown(const char *name)
 int cmd_fail(const char *command, int code, const char *format, ...)
 {
     va_list args;
+    char *text;
+    int size;
 
     fflush(stdout);
-    fprintf(stderr, "salvo %s: ", command);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    size = vasprintf(&text, format, args);
     va_end(args);
-    fprintf(stderr, "\n");
+    if (size < 0) {
+        fprintf(stderr, "salvo %s: out of memory\n", command);
+        return code;
+    }
+    salvo_text_make_printable(text);
+    fprintf(stderr, "salvo %s: %s\n", command, text);
+    free(text);
     return code;
 }
 

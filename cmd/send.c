@@ -1,10 +1,12 @@
 /* salvo send: lines of a file or of standard input, one message each; or a whole file as one
  * message. */
+#include "base/bytes.h"
 #include "cmd/cmd.h"
 #include "cmd/lines.h"
 #include "cmd/sender.h"
 #include "cmd/stop.h"
 #include "codec/message.h"
+#include "codec/route_data.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -104,7 +106,7 @@ static void send_result(void *arg, const salvo_result *result)
 {
     struct send_run *run = arg;
     enum salvo_code code = salvo_result_code(result);
-    char id[SALVO_MSG_ID_MAX];
+    char id[SALVO_MSG_ID_MAX], broker[SALVO_ROUTE_NAME_MAX];
 
     if (code > SALVO_OK_FLUSH_SLAVE_TIMEOUT) {
         run->failed++;
@@ -113,10 +115,12 @@ static void send_result(void *arg, const salvo_result *result)
         return;
     }
     run->acked++;
-    if (run->values.verbose)
-        printf("%s\t%s\t%d\t%lld\n", salvo_result_msg_id(result, id, sizeof(id)),
-               salvo_result_broker(result), salvo_result_queue_id(result),
-               (long long)salvo_result_queue_offset(result));
+    if (!run->values.verbose)
+        return;
+    snprintf(broker, sizeof(broker), "%s", salvo_result_broker(result));
+    salvo_text_make_printable(broker);
+    printf("%s\t%s\t%d\t%lld\n", salvo_result_msg_id(result, id, sizeof(id)), broker,
+           salvo_result_queue_id(result), (long long)salvo_result_queue_offset(result));
 }
 
 static int send_poll(struct send_run *run)

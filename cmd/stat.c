@@ -1,5 +1,6 @@
 /* salvo stat: counters, errors and latencies of a running salvo, read from its stat file without
  * asking it. */
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "cmd/cmd.h"
 #include "cmd/options.h"
@@ -144,12 +145,14 @@ static void stat_text(struct stat_run *run, bool alive)
     stat_text_hists(run);
     for (uint32_t i = 0; i < salvo_statfile_view_errors(&run->view); i++) {
         const struct salvo_statfile_error *error = salvo_statfile_view_error(&run->view, i);
+        char text[SALVO_ERROR_TEXT_MAX];
 
+        snprintf(text, sizeof(text), "%s", error->text);
+        salvo_text_make_printable(text);
         printf("  error %s (%d), %" PRIu64 " times, %s to %s: %s\n", error->place, error->code,
                atomic_load_explicit(&error->count, memory_order_relaxed),
                stat_time(error->first_ms, first),
-               stat_time(atomic_load_explicit(&error->last_ms, memory_order_relaxed), last),
-               error->text);
+               stat_time(atomic_load_explicit(&error->last_ms, memory_order_relaxed), last), text);
     }
 }
 

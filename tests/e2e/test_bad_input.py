@@ -383,6 +383,34 @@ def test_a_broker_that_only_lies_ends_in_time(lie):
         assert any(r["stored"] == libsalvo.STORED_UNKNOWN for r in s.done)
 
 
+OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd]")
+EVIL = b"r\xc3\xa9d \x1b[31m \xc2\x9b31m \xff\x9b \x7f"
+
+
+def test_a_remark_drives_no_terminal(salvo_bin, tmp_path):
+    """And the report is JSON with it."""
+    script, path = tmp_path / "script", tmp_path / "report.json"
+    script.write_bytes(b'* send code 13 forever remark "' + EVIL + b'"\n')
+    with Mock(salvo_bin, "--script", script) as mock:
+        to = ["--nameserver", mock.address, "-D", "retries=0"]
+        sent = run(salvo_bin, "send", *to, "--topic", "T", input="a\n", errors="replace")
+        load = run(salvo_bin, "load", *to, "--count", 5, "--json", path, errors="replace")
+    assert (sent.returncode, load.returncode) == (1, 1)
+    text = json.loads(path.read_text())["error_texts"]["refused_13"]
+    for said in (sent.stderr, load.stdout + load.stderr, text):
+        assert "r\u00e9d  [31m ??31m" in said and not OBEYED.search(said), repr(said)
+
+
+def test_a_brokers_name_drives_no_terminal(salvo_bin):
+    name = "a\x1b[31m\tb"
+    with FakeBroker() as broker, FakeNameserver({name: broker.address}) as server:
+        done = run(
+            *(salvo_bin, "send", "--topic", "T", "--nameserver", server.address, "--verbose"),
+            input="a\n",
+        )
+    assert done.returncode == 0 and done.stdout.split("\t")[1] == "a [31m b", repr(done.stdout)
+
+
 STRANGE = {
     "no-ext": lambda opaque: frame(0, opaque),
     "other-opaque": lambda opaque: frame(0, opaque ^ 0x40000000, ext=ext()),

@@ -417,6 +417,13 @@ def test_stat_shows_an_error_whose_text_is_not_utf_8(salvo_bin, stat_copy):
     assert error["place"] == "control: heartbeat" and error["text"] == "(not UTF-8)"
 
 
+def test_stat_shows_an_error_whose_text_drives_no_terminal(salvo_bin, stat_copy):
+    content = stat_copy.read_bytes()
+    stat_copy.write_bytes(content.replace(b"answered a heartbeat", b"\x1b[2J\xff" * 4))
+    shown = run(salvo_bin, "stat", stat_copy)
+    assert " [2J? [2J? [2J? [2J?" in shown.stdout, repr(shown.stdout)
+
+
 def test_stat_ends_when_the_file_it_watches_is_cut_off(salvo_bin, stat_copy):
     with stat_copy.open("r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -278,6 +278,31 @@ static void utf8_sequence_gives_the_size(void **state)
                          cases[i].size);
 }
 
+static void text_is_made_printable(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *printable;
+    } cases[] = {
+        {"", ""},
+        {"a \"b\" \\", "a \"b\" \\"},
+        {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"},
+        {"a\nb\r\tc\x1b[2Jd\x7f", "a b  c [2Jd "},
+        {"\xc2\x9b"
+         "2J\xc2\xa0",
+         "??2J\xc2\xa0"},
+        {"\x9b\xff\xe2\x82", "????"},
+    };
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(cases); i++) {
+        char text[32];
+
+        snprintf(text, sizeof(text), "%s", cases[i].text);
+        salvo_text_make_printable(text);
+        assert_string_equal(text, cases[i].printable);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +317,7 @@ int main(void)
         cmocka_unit_test(decimal_text_may_have_leading_zeros),
         cmocka_unit_test(utf8_follows_rfc_3629),
         cmocka_unit_test(utf8_sequence_gives_the_size),
+        cmocka_unit_test(text_is_made_printable),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,8 +54,8 @@ static void foreign_text_starts_no_new_line(void **state)
 {
     struct salvo_log log = log_at(SALVO_LOG_DEBUG);
 
-    salvo_log_info(&log, "broker says %s", "x\nsalvo: error\r\t\x1b[2J\x7f \xc3\xa9");
-    assert_string_equal(got.line, "broker says x salvo: error   [2J  \xc3\xa9");
+    salvo_log_info(&log, "broker says %s", "x\nsalvo: error\r\t\x1b[2J\x7f \xc3\xa9\xc2\x9b\xff");
+    assert_string_equal(got.line, "broker says x salvo: error   [2J  \xc3\xa9???");
 }
 
 static void without_a_sink_it_is_one_line_on_standard_error(void **state)
