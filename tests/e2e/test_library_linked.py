@@ -174,6 +174,20 @@ def compiled(source, to, pkg_config, static, *flags):
 
 
 @pytest.mark.parametrize("static", [False, True], ids=["shared", "static"])
+def test_an_example_builds_against_the_build_directory(static, mock, tmp_path):
+    build = libsalvo.path().parent
+
+    def pkg_config(*arguments):
+        env = dict(os.environ, PKG_CONFIG_PATH=str(build / "meson-uninstalled"))
+        return output("pkg-config", *arguments, "salvo", env=env).split()
+
+    program = compiled(EXAMPLES[0], tmp_path / "example", pkg_config, static)
+    env = dict(os.environ, LD_LIBRARY_PATH=str(build))
+    out = output(program, mock.address, "Examples", "Hello", env=env, timeout=300)
+    assert re.match(r"[0-9A-F]{32,56} ok broker-[ab] ", out), out
+
+
+@pytest.mark.parametrize("static", [False, True], ids=["shared", "static"])
 @pytest.mark.parametrize("source", EXAMPLES, ids=lambda p: p.name)
 def test_examples_build_by_pkg_config_and_run(source, static, installed, mock, tmp_path):
     program = compiled(source, tmp_path / "example", installed, static)
