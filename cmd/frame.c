@@ -36,7 +36,8 @@ static const struct cmd_usage frame_usage = {
     .options_count = SALVO_ARRAY_LENGTH(frame_options),
     .notes = "What begins in the middle of a connection, or misses pieces of it, is\n"
              "read from the next frame on.\n\n"
-             "Exit code: 0, or 1 when something makes no sense; the message says where.\n\n"
+             "Exit code: 0; 1 when something makes no sense, and the message says\n"
+             "where, or when the file cannot be read; 2 when the options are wrong.\n\n"
              "  tcpdump -s 0 -w - port 10911 | salvo frame -\n"
              "  salvo frame tests/golden/send-v2-5.3.3-binary.hex\n",
 };

@@ -104,6 +104,11 @@ static int mock_conf_fill(struct salvo_mock_conf *conf, const struct mock_values
         conf->listen_address = values->listen;
     if (values->net != NULL)
         conf->net = values->net;
+    if (strcmp(conf->net, "auto") != 0 && strcmp(conf->net, "uring") != 0 &&
+        strcmp(conf->net, "epoll") != 0)
+        return cmd_fail("mock", CMD_EXIT_INVALID,
+                        "--net %s: no network that can listen; it may be auto, uring or epoll",
+                        conf->net);
     if (values->like != NULL && salvo_mock_generation_parse(values->like, &conf->generation))
         return cmd_fail("mock", CMD_EXIT_INVALID,
                         "--like %s: no such generation; it may be 4.7.1, 4.9.7 or 5.3.3",

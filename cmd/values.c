@@ -70,15 +70,19 @@ int cmd_parse_time(const char *text, int64_t *ret_ns, const char **ret_why)
     const char *unit;
     double value;
 
-    if (values_parse(text, time_units, SALVO_ARRAY_LENGTH(time_units), &value) == 0 &&
-        value < 9e18) {
-        *ret_ns = (int64_t)value;
+    if (values_parse(text, time_units, SALVO_ARRAY_LENGTH(time_units), &value) == 0) {
+        *ret_ns = value < 9e18 ? (int64_t)value : INT64_MAX; /* 292 years, above every bound */
         return 0;
     }
-    if (values_split(text, &value, &unit) == 0 && *unit == '\0')
+    if (values_split(text, &value, &unit) == 0 && *unit == '\0') {
+        if (value == 0) {
+            *ret_ns = 0;
+            return 0;
+        }
         *ret_why = "a time needs its unit; write it as 500ms, 30s or 2m";
-    else
+    } else {
         *ret_why = "not a time; write it as 500ms, 30s or 2m";
+    }
     return -EINVAL;
 }
 

@@ -151,6 +151,13 @@ def test_frame_says_where_input_is_malformed(salvo_bin, content, place):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_frame_help_names_its_exit_codes(salvo_bin, tmp_path):
+    text = " ".join(run(salvo_bin, "frame", "--help").stdout.split())
+    assert "Exit code: 0; 1 when" in text and "; 2 when the options are wrong." in text
+    assert run(salvo_bin, "frame", tmp_path / "nothing").returncode == 1
+    assert run(salvo_bin, "frame").returncode == 2
+
+
 def test_frame_shows_a_terminal_nothing_to_obey(salvo_bin, tmp_path):
     header = (
         b'{"code":10,"extFields":{"\\u001b[31mred":"x","\xc2\x9b31m":"\xc2\x9b32m","a\\nb":"c",'
