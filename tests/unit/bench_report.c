@@ -201,6 +201,31 @@ static void the_text_has_no_latencies_where_nothing_was_acknowledged(void **stat
     free(text);
 }
 
+/* As HdrHistogram's outputPercentileDistribution: of all values up to the row's own. */
+static void the_percentile_file_counts_up_to_the_value(void **state)
+{
+    static const unsigned totals[] = {3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4};
+    char *text = NULL, *line;
+    size_t size = 0;
+    FILE *to = open_memstream(&text, &size);
+    double value, fraction;
+    unsigned total;
+
+    salvo_hist_reset(&result.latency);
+    for (int i = 0; i < 4; i++)
+        salvo_hist_record(&result.latency, i < 3 ? 1000 : 2000);
+    assert_int_equal(salvo_report_hgrm(&result.latency, to), 0);
+    fclose(to);
+    line = strstr(text, "\n\n") + 2;
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(totals); i++) {
+        assert_int_equal(sscanf(line, "%lf %lf %u", &value, &fraction, &total), 3);
+        assert_true(value == (totals[i] == 3 ? 1.0 : 2.0));
+        assert_int_equal(total, totals[i]);
+        line = strchr(line, '\n') + 1;
+    }
+    free(text);
+}
+
 static void the_percentile_file_rises_to_the_maximum(void **state)
 {
     char *text = NULL, *line, *rest;
@@ -245,6 +270,7 @@ int main(void)
         TEST(a_busy_lane_or_generator_was_the_limit),
         TEST(a_run_without_one_acknowledgement_had_another_limit),
         TEST(the_text_has_no_latencies_where_nothing_was_acknowledged),
+        TEST(the_percentile_file_counts_up_to_the_value),
         TEST(the_percentile_file_rises_to_the_maximum),
     };
 
