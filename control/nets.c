@@ -311,10 +311,14 @@ static int address_take(struct salvo_nets *nets, struct salvo_clock *clock, char
     if (nets->share == NULL)
         salvo_device_head(devices[0])->ops->close(devices[0]);
     if (r) {
+        bool refused = r == -ECONNREFUSED;
+
         snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
-                 "no DHCP server answered on %s in %d s: see that one serves that network, or set "
-                 "dpdk_address to an address with its prefix, as in 10.0.0.5/24",
-                 nets->config->dpdk_device, (int)(DHCP_TIMEOUT_NS / SALVO_NS_PER_S));
+                 "%s on %s in %d s: see %s, or set dpdk_address to an address with its prefix, as "
+                 "in 10.0.0.5/24",
+                 refused ? "a DHCP server refused an address (NAK)" : "no DHCP server answered",
+                 nets->config->dpdk_device, (int)(DHCP_TIMEOUT_NS / SALVO_NS_PER_S),
+                 refused ? "in its log why" : "that one serves that network");
         return salvo_trace(r);
     }
     nets->tcp.address4 = lease->address;

@@ -43,9 +43,10 @@ uint64_t salvo_net_tcp_memory_size(const struct salvo_net_conf *conf);
 int salvo_net_tcp_open(const struct salvo_net_conf *conf, const struct salvo_net_tcp_conf *tcp_conf,
                        struct salvo_net **ret_net);
 
-/* Asks for an address by the first device until there is one: 0, or -ETIMEDOUT. The others are read
- * meanwhile, for they may hand its frames over. mirror: of the first, or NULL. Thread: the starter;
- * it waits. */
+/* Asks for an address by the first device until there is one: 0, or when the time is up
+ * -ECONNREFUSED (a server answered NAK) or -ETIMEDOUT (none did). The others are read meanwhile,
+ * for they may hand its frames over. mirror: of the first, or NULL. Thread: the starter; it waits.
+ */
 int salvo_net_tcp_lease_take(struct salvo_net_tcp_lease *lease, struct salvo_device *const *devices,
                              uint32_t devices_count, struct salvo_mirror *mirror,
                              struct salvo_clock *clock, uint64_t seed, int64_t timeout_ns);

@@ -39,7 +39,7 @@ int salvo_net_tcp_lease_take(struct salvo_net_tcp_lease *lease, struct salvo_dev
     salvo_dhcp_init(&lease->dhcp, head->caps.mac, seed, now_us);
     while (!salvo_dhcp_bound(&lease->dhcp)) {
         if (salvo_clock_mono_ns(clock) >= end_ns)
-            return salvo_raise(-ETIMEDOUT);
+            return salvo_raise(lease->dhcp.naks != 0 ? -ECONNREFUSED : -ETIMEDOUT);
         for (uint32_t i = devices_count; i-- != 0;) {
             const struct salvo_device_ops *ops = salvo_device_head(devices[i])->ops;
             unsigned count = ops->receive(devices[i], frames, LEASE_BURST);

@@ -32,6 +32,7 @@ struct wire_device {
 
     /* the peer */
     unsigned dhcp_lease_s; /* 0: no DHCP server */
+    bool dhcp_refuses;     /* what it has offered */
     bool mute;             /* acknowledges nothing */
     uint32_t next, seq;
     uint64_t received;
@@ -88,7 +89,9 @@ static void server_takes(struct wire_device *d, const uint8_t *frame)
                          99,
                          53,
                          1,
-                         frame[42 + 242] == 1 ? 2 : 5,
+                         frame[42 + 242] == 1 ? 2
+                         : d->dhcp_refuses    ? 6
+                                              : 5,
                          54,
                          4,
                          10,
@@ -632,6 +635,17 @@ static void without_a_dhcp_server_the_wait_ends_in_time(void **state)
     assert_in_range(device.clock.mono_now_ns - start_ns, 10 * SALVO_NS_PER_S, 11 * SALVO_NS_PER_S);
 }
 
+static void a_dhcp_server_that_refuses_is_told_from_none(void **state)
+{
+    struct salvo_net_tcp_lease lease = {0};
+
+    device_init(false);
+    device.dhcp_lease_s = 4;
+    device.dhcp_refuses = true;
+    assert_int_equal(lease_take(&lease, NULL), -ECONNREFUSED);
+    assert_true(lease.dhcp.naks > 1);
+}
+
 static void a_lease_is_renewed_and_links_end_when_it_is_lost(void **state)
 {
     struct salvo_net_tcp_lease lease = {0};
@@ -840,6 +854,7 @@ int main(void)
         cmocka_unit_test(what_came_before_a_reset_is_told_before_it),
         cmocka_unit_test(after_a_pause_keepalive_waits_for_each_answer),
         cmocka_unit_test(without_a_dhcp_server_the_wait_ends_in_time),
+        cmocka_unit_test(a_dhcp_server_that_refuses_is_told_from_none),
         cmocka_unit_test(a_lease_is_renewed_and_links_end_when_it_is_lost),
         cmocka_unit_test(a_lease_to_renew_lets_sleep_while_the_link_is_down),
         cmocka_unit_test(the_way_to_an_address_is_mirrored),
