@@ -27,6 +27,40 @@ static void generate_counters_table(const struct salvo_counter_info *info, unsig
                 info[i].text);
 }
 
+/* What cmd/stat.c writes; a test of tests/e2e/test_cli.py compares. */
+static void generate_counters_json(FILE *to)
+{
+    static const struct {
+        const char *name;
+        const char *text;
+    } fields[] = {
+        {"version", "of the salvo that wrote the file"},
+        {"pid", "its process"},
+        {"alive", "it still runs"},
+        {"lanes", "how many it has"},
+        {"start_ms", "when it started, ms since 1970"},
+        {"counters.*", "by name, as above: those of lanes added up, and of a max the largest"},
+        {"latencies.*.count", "by label, as in `lane 0: sent to answered, ns`: how many"},
+        {"latencies.*.p50_us", "half of them took no longer, in microseconds"},
+        {"latencies.*.p99_us", "99 %"},
+        {"latencies.*.p999_us", "99.9 %"},
+        {"latencies.*.max_us", "the longest"},
+        {"errors[].place", "what met it, as in `control: heartbeat`"},
+        {"errors[].code", "a broker's answer, or a negative errno"},
+        {"errors[].count", "how often this place met this code"},
+        {"errors[].first_ms", "when first, ms since 1970"},
+        {"errors[].last_ms", "when last"},
+        {"errors[].text", "of the first; `(not UTF-8)` where a peer's words are not"},
+    };
+
+    fprintf(to, "\n## As JSON\n\n"
+                "`salvo stat --json FILE` writes one object; with `--watch` one a line, each "
+                "second.\n\n"
+                "| name | |\n| --- | --- |\n");
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(fields); i++)
+        fprintf(to, "| `%s` | %s |\n", fields[i].name, fields[i].text);
+}
+
 static void generate_counters(FILE *to)
 {
     fprintf(to, "# Counters\n\n"
@@ -38,6 +72,7 @@ static void generate_counters(FILE *to)
     generate_counters_table(salvo_lane_counter_info, SALVO_LANE_COUNTERS, to);
     fprintf(to, "\n## Of control\n\n");
     generate_counters_table(salvo_control_counter_info, SALVO_CONTROL_COUNTERS, to);
+    generate_counters_json(to);
 }
 
 static const struct document {

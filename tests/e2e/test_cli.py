@@ -17,6 +17,7 @@ from mocks import Mock
 from program import environment, report_of, run
 from rocketmq.cluster import stop_by_signal, wait_until
 
+ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ["load", "send", "mock", "check", "stat", "frame"]
 
 
@@ -409,6 +410,27 @@ def stat_copy(salvo_bin, start_load, tmp_path):
         load.stop()
     path.write_bytes(content)
     return path
+
+
+def stat_names(shown):
+    names = set()
+    for name, value in shown.items():
+        if name == "counters":
+            names.add("counters.*")
+        elif name == "latencies":
+            names |= {f"latencies.*.{field}" for each in value.values() for field in each}
+        elif name == "errors":
+            names |= {f"errors[].{field}" for each in value for field in each}
+        else:
+            names.add(name)
+    return names
+
+
+def test_counters_md_names_all_that_stat_writes_as_json_and_nothing_else(salvo_bin, stat_copy):
+    counters, fields = (ROOT / "docs" / "COUNTERS.md").read_text().split("## As JSON")
+    shown = json.loads(run(salvo_bin, "stat", "--json", stat_copy).stdout)
+    documented = [set(re.findall(r"^\| `([^`]+)` \|", t, re.M)) for t in (counters, fields)]
+    assert [set(shown["counters"]), stat_names(shown)] == documented
 
 
 def test_stat_shows_an_error_whose_text_is_not_utf_8(salvo_bin, stat_copy):
