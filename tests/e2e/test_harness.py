@@ -3,6 +3,7 @@
 What a killed, stopped or leaving process looks like is in test_rocketmq_faults.py.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -270,6 +271,37 @@ def test_a_killed_run_gives_its_huge_pages_back():
     run.kill()
     run.communicate()
     wait_until(lambda: int(pages.read_text()) == before, "the pages given back")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_stopped_run_of_the_dpdk_tests_gives_its_huge_pages_back(number, tmp_path):
+    """Without touching any: sysctl and unshare are ours."""
+    done = tmp_path / "done"
+    stubs = {
+        "sysctl": f'[ "$1" = -n ] && echo 7 || echo "$*" >>{done}',
+        "unshare": f"echo runs $$ >>{done}; exec tail -f /dev/null",
+    }
+    for name, text in stubs.items():
+        (tmp_path / name).write_text("#!/bin/sh\n" + text + "\n")
+        (tmp_path / name).chmod(0o755)
+    run = subprocess.Popen(
+        [ROOT / "tests" / "dpdk" / "run", "no-build", "tap"],
+        env=dict(os.environ, PATH=f"{tmp_path}:{os.environ['PATH']}"),
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        start_new_session=True,
+    )
+    try:
+        wait_until(lambda: "runs" in done.read_text(), "the device's tests")
+        taken, runs = done.read_text().splitlines()
+        run.send_signal(number)
+        assert run.wait(60) == 1
+        assert taken == "-qw vm.nr_hugepages=128"
+        assert done.read_text().splitlines()[2:] == ["-qw vm.nr_hugepages=7"]
+        wait_until(lambda: not _runs(runs.split()[1]), "the device's tests ended")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
 
 
 def _runs(pid):
