@@ -388,7 +388,8 @@ void salvo_lane_after_events(struct salvo_lane *lane)
 
 /* --- commands --------------------------------------------------------------------------------- */
 
-static void lane_stream_open(struct salvo_lane *lane, const struct salvo_command *command)
+/* True when it was taken: a connection is on its way, or its CLOSED could be told. */
+static bool lane_stream_open(struct salvo_lane *lane, const struct salvo_command *command)
 {
     struct salvo_lane_stream *stream = &lane->streams[command->stream];
     struct salvo_event closed = {
@@ -403,10 +404,10 @@ static void lane_stream_open(struct salvo_lane *lane, const struct salvo_command
                           SALVO_LANE_STREAM_COOKIE | command->stream, &stream->link);
     if (r == 0) {
         stream->used = true;
-        return;
+        return true;
     }
     closed.code = -r;
-    salvo_lane_tell(lane, &closed);
+    return salvo_lane_tell(lane, &closed);
 }
 
 /* True when it was taken: STREAM_SEND onto a stream whose line of sends is not full. */
@@ -448,8 +449,7 @@ bool salvo_lane_on_command(struct salvo_lane *lane, const struct salvo_command *
         salvo_mirror_end(lane->conf.mirror);
         return true;
     case SALVO_COMMAND_STREAM_OPEN:
-        lane_stream_open(lane, command);
-        return true;
+        return lane_stream_open(lane, command);
     case SALVO_COMMAND_STREAM_SEND:
         return lane_stream_send(lane, command);
     case SALVO_COMMAND_STREAM_GIVE_BACK:

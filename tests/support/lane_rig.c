@@ -253,6 +253,7 @@ void rig_turn(void)
         rig.route_wanted += event->kind == SALVO_EVENT_ROUTE_WANTED && event->topic == 1;
         rig.frame_errors += event->kind == SALVO_EVENT_FRAME_ERROR;
         rig.drained += event->kind == SALVO_EVENT_DRAINED;
+        rig.streams_closed += event->kind == SALVO_EVENT_STREAM_CLOSED;
         if (event->kind == SALVO_EVENT_CONNECTION_DOWN) {
             rig.connections_down++;
             rig.down_code = event->code;

@@ -81,7 +81,7 @@ struct rig {
     struct salvo_send_fields fields;
     uint64_t committed;
     struct rig_got got[RIG_MESSAGES];
-    unsigned route_wanted, frame_errors, drained, connections_down, dropped;
+    unsigned route_wanted, frame_errors, drained, connections_down, dropped, streams_closed;
     int down_code; /* of the last one */
 };
 

@@ -1,6 +1,8 @@
 /* A lane that is short of something: a full window, no chunks; what makes room again. */
 #include "tests/support/lane_rig.h"
 
+#include <errno.h>
+
 /* --- a full window ---------------------------------------------------------------------------- */
 
 /* Whether a lane that is sent to sleep now waits for the network. */
@@ -534,6 +536,36 @@ static void more_brokers_than_chunks_leave_each_its_share(void **state)
     assert_int_equal(rig.lane.chunks_share, 1);
 }
 
+/* --- room for events -------------------------------------------------------------------------- */
+
+/* Control's connection that cannot be begun while no event finds room: control is told once there
+ * is, and the stream's number can be used again. */
+static void a_stream_that_cannot_be_opened_is_told_when_there_is_room(void **state)
+{
+    struct salvo_command open = {.kind = SALVO_COMMAND_STREAM_OPEN, .timeout_ns = 100 * MS};
+    void *slot;
+
+    (void)state;
+    rig.conf.streams_max = 1;
+    rig_start();
+    rig_net.error = ENETUNREACH;
+    while (salvo_ring_claim(&rig.lane.port.events, sizeof(struct salvo_event), &slot) == 0) {
+        *(struct salvo_event *)slot = (struct salvo_event){.kind = SALVO_EVENT_OUTCOME};
+        salvo_ring_commit(&rig.lane.port.events, sizeof(struct salvo_event));
+    }
+    salvo_ring_publish(&rig.lane.port.events);
+    assert_int_equal(salvo_lane_port_command(&rig.lane.port, &open), 0);
+    rig_turn();
+    assert_int_equal(rig.streams_closed, 0);
+    rig_turn();
+    assert_int_equal(rig.streams_closed, 1);
+    rig_turn();
+    assert_int_equal(rig.streams_closed, 1);
+    assert_int_equal(salvo_lane_port_command(&rig.lane.port, &open), 0);
+    rig_turn();
+    assert_int_equal(rig.streams_closed, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -556,6 +588,7 @@ int main(void)
         RIG_TEST(idle_connections_do_not_keep_others_from_waiting),
         RIG_TEST(a_finished_chunk_takes_the_next_frame),
         RIG_TEST(more_brokers_than_chunks_leave_each_its_share),
+        RIG_TEST(a_stream_that_cannot_be_opened_is_told_when_there_is_room),
     };
 
     return cmocka_run_group_tests_name("dataplane/lane_short", tests, NULL, NULL);
