@@ -470,9 +470,9 @@ static int open_buffers(struct uring *uring)
         return salvo_raise(r);
     for (uint32_t i = 0; i < conf->receive_buffers; i++)
         uring_buffer_add(uring, i);
-    /* Only zero-copy sends gain by it; when too little memory may be locked, they pin it
+    /* Only zero-copy sends gain by it, and it is locked; when too little may be, they pin it
      * themselves. */
-    if (conf->send_memory != NULL)
+    if (conf->send_memory != NULL && conf->zero_copy_min != 0)
         uring->memory_registered = io_uring_register_buffers(&uring->ring, &memory, 1) == 0;
     return 0;
 }

@@ -643,8 +643,8 @@ def test_without_root(shared_bin, open_tmp):
 
 @pytest.mark.parametrize("kib", [8192, 64, 0])
 def test_with_little_lockable_memory(shared_bin, open_tmp, kib):
-    """8 MB is what Debian gives; containers give 64 KB. Registered buffers have to do without, and
-    epoll takes over where not even the ring fits."""
+    """8 MB is what Debian gives; containers give 64 KB. Zero-copy has to do without registered
+    buffers, and epoll takes over where not even the ring fits."""
     prefix = NOBODY if os.geteuid() == 0 else []
     report, said = load(
         shared_bin, open_tmp, "prlimit", f"--memlock={kib * 1024}:{kib * 1024}", *prefix
@@ -665,7 +665,8 @@ def test_with_little_lockable_memory(shared_bin, open_tmp, kib):
     else:
         assert (settings["net"], settings["net_note"]) == ("uring", None)
     done = subprocess.run(
-        ["prlimit", f"--memlock={kib * 1024}:{kib * 1024}", *prefix, shared_bin, "check"],
+        ["prlimit", f"--memlock={kib * 1024}:{kib * 1024}", *prefix, shared_bin, "check"]
+        + ["-D", "zero_copy_min=16KiB"],
         capture_output=True,
         text=True,
         timeout=300,
@@ -687,6 +688,7 @@ def test_check_registers_what_the_lanes_would(shared_bin, kib, registered):
     user = [each.replace("--reuid=65534", f"--reuid={50000 + kib}") for each in NOBODY]
     prefix = ["prlimit", f"--memlock={kib * 1024}", *(user if os.geteuid() == 0 else [])]
     small = ["-D", "lanes=2", "-D", "chunks_max=32", "-D", "retry_chunks=2"]
+    small += ["-D", "zero_copy_min=16KiB"]
     done = subprocess.run(
         [*prefix, shared_bin, "check", *small, "-D", "body_size_max=64KiB"],
         capture_output=True,

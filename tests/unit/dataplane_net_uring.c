@@ -196,6 +196,22 @@ static void registered_memory_is_sent_from(void **state)
     fixture_close(f); /* and frees `memory`, which is the link's */
 }
 
+/* Without zero-copy nothing would be sent from registered memory: none is locked for it. */
+static void memory_is_registered_for_zero_copy_alone(void **state)
+{
+    struct net_fixture *f = &fixture;
+    uint8_t *memory = aligned_alloc(4096, SALVO_MIB(2));
+
+    fixture_init(f, &uring);
+    f->conf.zero_copy_min = 0;
+    f->conf.send_memory = memory;
+    f->conf.send_memory_size = SALVO_MIB(2);
+    fixture_open(f);
+    assert_false(salvo_net_caps(f->client.net) & SALVO_NET_CAP_REGISTERED_BUFFERS);
+    fixture_close(f);
+    free(memory);
+}
+
 /* As another user, because root may lock what it likes. */
 static int lock_at_most(size_t limit, struct salvo_net_conf *ret_conf)
 {
@@ -298,6 +314,7 @@ int main(void)
         cmocka_unit_test(names_are_known_or_refused),
         cmocka_unit_test(zero_copy_turns_itself_off_where_it_does_not_pay),
         cmocka_unit_test(registered_memory_is_sent_from),
+        cmocka_unit_test(memory_is_registered_for_zero_copy_alone),
         cmocka_unit_test(little_lockable_memory_is_no_error),
         cmocka_unit_test(an_idle_turn_makes_no_system_call),
     };
