@@ -210,7 +210,8 @@ static void timer_try_smaller(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn
     /* A TCP header is 20 bytes and options: what the peer or path takes now, halved. */
     uint32_t size = conn->send.mss + (uint32_t)conn->ip_size + SALVO_TCP_SIZE + 12;
     conn->send.mtu = (uint16_t)SALVO_MAX((uint32_t)safe, SALVO_MIN(size, conn->send.mtu) / 2);
-    conn->mtu_raise_us = mtu_raise_due_us(tcp, conn, now_us);
+    /* What a router has told before outlasts the doubt (RFC 1191 section 3). */
+    conn->mtu_raise_us = SALVO_MAX(conn->mtu_raise_us, mtu_raise_due_us(tcp, conn, now_us));
     salvo_tcp_mss_update(conn);
     conn->control.window = conn->send.mss; /* still the loss window */
     salvo_tcp_rewind(tcp, conn);
