@@ -123,12 +123,13 @@ def test_started_twice_and_two_at_once_in_a_host_that_keeps_its_signals_and_allo
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """`meson install` below a directory of its own; returns pkg-config's arguments and
-    environment."""
+    """`meson install` below a directory of its own, in parts as packages are made; returns
+    pkg-config's arguments and environment."""
     destination = tmp_path_factory.mktemp("installed")
     build = libsalvo.path().parent
     subprocess.run(
-        ["meson", "install", "--no-rebuild", "--quiet", "-C", build, "--destdir", destination],
+        ["meson", "install", "--no-rebuild", "--quiet", "-C", build, "--destdir", destination]
+        + ["--tags", "runtime,devel"],
         check=True,
         stdout=subprocess.DEVNULL,
     )
