@@ -32,7 +32,7 @@ static void stop_note(int signal_number)
 
 static void stop_install(int flags)
 {
-    struct sigaction action;
+    struct sigaction action, before;
 
     memset(&action, 0, sizeof(action));
     action.sa_handler = stop_note;
@@ -40,8 +40,12 @@ static void stop_install(int flags)
     sigemptyset(&action.sa_mask);
     sigaddset(&action.sa_mask, SIGINT); /* one at a time */
     sigaddset(&action.sa_mask, SIGTERM);
+    sigaddset(&action.sa_mask, SIGHUP);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, NULL, &before);
+    if (before.sa_handler != SIG_IGN) /* as nohup(1) leaves it */
+        sigaction(SIGHUP, &action, NULL);
 }
 
 void cmd_stop_init(void)

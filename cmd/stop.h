@@ -1,8 +1,8 @@
 /* Ctrl-C, in the program only: libsalvo installs no handlers.
  *
- * The first SIGINT or SIGTERM sets cmd_stop, so that a command can drain and report; the second
- * ends the process at once with exit code 2. What comes within a fifth of a second of the first is
- * the same one. */
+ * The first SIGINT, SIGTERM or SIGHUP (the terminal is gone) sets cmd_stop, so that a command can
+ * drain and report; the second ends the process at once with exit code 2. What comes within a fifth
+ * of a second of the first is the same one. A SIGHUP that is ignored stays so. */
 #pragma once
 
 #include <signal.h>

@@ -319,5 +319,5 @@ void salvo_plan_print(const struct salvo_plan *plan, FILE *to)
                 row->size, row->count * row->size, row->formula);
     }
     fprintf(to, "%-28s %10s %12s %14" PRIu64 "  %s\n", "taken at start", "", "", plan->arena_size,
-            "lanes x (lane + chunks + batches) + submitters");
+            "lanes x (lane + chunks + batches + 2 MiB to align) + submitters + heads");
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mocks import Mock
-from program import late_only, report_of, run
+from program import environment, late_only, report_of, run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -176,6 +176,33 @@ def test_ctrl_c_drains_and_reports(start_load, tmp_path):
     assert report["interrupted"] and report["planned"] == report["acked"] > 1000
     assert "interrupted" in out
     assert len(re.findall(r"^ +\d+ s .*p50 .*p99 .*p99\.9 .*max .*in flight", err, re.M)) >= 1
+
+
+def test_a_run_whose_terminal_is_gone_drains_and_reports(start_load, tmp_path):
+    path = tmp_path / "report.json"
+    load = start_load("--rate", "1k", "--duration", "1h", "--json", path)
+    load.until_second(2)
+    load.process.send_signal(signal.SIGHUP)
+    load.process.wait(timeout=120)
+    report = json.loads(path.read_text())
+    assert report["interrupted"] and report["planned"] == report["acked"] > 1000
+
+
+def test_a_run_that_ignores_the_end_of_its_terminal_goes_on(salvo_bin, tmp_path):
+    path = tmp_path / "report.json"
+    process = subprocess.Popen(
+        [str(salvo_bin), "load", "--rate", "1k", "--duration", "2s", "--json", path],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    assert any(re.match(r" +1 s ", line) for line in process.stderr)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=120)
+    report = json.loads(path.read_text())
+    assert not report["interrupted"] and report["acked"] == 2000
 
 
 def test_ctrl_c_in_an_open_loop_plans_nothing_more(start_load, tmp_path):
