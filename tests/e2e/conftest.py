@@ -17,6 +17,7 @@ what to run. When a test fails, the ends of its clusters' logs are in the report
 """
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # Under nohup it is ignored, and would be by all that the tests start.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if config.getoption("--net") != "kernel":
         network.use(network.Dpdk(config.getoption("--net")))
         wait_until(network.current().ready, f"{network.HUGE_PAGES} free huge pages", 60.0)
