@@ -390,14 +390,19 @@ void salvo_lane_line_advance(struct salvo_lane *lane, uint32_t queue)
 
 /* Items from `index` on that are of one submitter, at most a burst. No ring has room for more than
  * its own messages' results. */
-static uint32_t lane_items_of_one(const struct salvo_item *all, uint32_t index)
+static uint32_t lane_items_of_one(const struct salvo_inflight *inflight, uint32_t index)
 {
+    const struct salvo_item *all = inflight->items;
     uint32_t submitter = all[index].submitter;
     uint32_t n = 0;
 
     for (; n < SALVO_RESULTS_BURST_MAX && index != SALVO_ITEM_NONE; n++) {
         if (all[index].submitter != submitter)
             break;
+        /* A list leads from one item to the one behind it, as a rule: those of the next burst come
+         * side by side, and not one when the one before it is there. */
+        __builtin_prefetch(
+            &all[SALVO_MIN(index + SALVO_RESULTS_BURST_MAX, inflight->items_max - 1)]);
         index = all[index].next;
     }
     return n;
@@ -433,13 +438,11 @@ void salvo_lane_finish(struct salvo_lane *lane, struct salvo_request *request,
         struct salvo_submitter *s = lane_item_submitter(lane, &all[i]);
         struct salvo_ring_burst burst;
 
-        lane_results_claim(lane, s, lane_items_of_one(all, i), &burst);
+        lane_results_claim(lane, s, lane_items_of_one(&lane->inflight, i), &burst);
         do {
             const struct salvo_item *item = &all[i];
             struct salvo_result_slot *result;
 
-            if (item->next != SALVO_ITEM_NONE)
-                __builtin_prefetch(&all[item->next]);
             result = lane_result(s, &burst, item->cookie, item->id, end->code, end->stored, now_ns);
             result->tries = request->tries;
             result->broker = request->broker_last;
