@@ -24,6 +24,16 @@
  * by difference; index = position & mask. The two sides' fields stand two lines apart, because the
  * neighbour-line prefetcher fetches pairs.
  *
+ * The front of the memory. A ring for large records is mostly empty, and to walk through all of it
+ * would put each record where the caches have nothing. So whenever SALVO_RING_WARM bytes were used
+ * the producer looks whether the consumer has given everything back, and if so moves on to the next
+ * position whose index is 0, without a record: what lies between was never used, and all of the
+ * ring is free.
+ *
+ * S: it stores that position in `start`, before the next publish (T). The consumer, which had read
+ * and released all there was, loads tail before it reads on (t), then start (s), and follows.
+ * Positions in front of start hold nothing: a head that is not there yet counts as start.
+ *
  * Bursts. A core's stores become visible in order, and several to one line at once. Stores to the
  * ring's own fields between those to two records end such a run, and while a line comes from the
  * other core everything behind it waits: records that are laid in one claim touch the fields once
@@ -38,6 +48,9 @@
 #include "base/base.h"
 
 enum salvo_ring_code { SALVO_RING_FULL = 1 };
+
+/* So much is used of a large ring that never fills. A part of a core's own cache. */
+#define SALVO_RING_WARM SALVO_KIB(64)
 
 struct salvo_ring_record {
     uint32_t size;    /* of the payload */
@@ -56,9 +69,12 @@ struct salvo_ring {
     alignas(2 * SALVO_CACHE_LINE) uint64_t tail_next; /* behind what was committed */
     uint64_t claim_size;                              /* payload size of the open claim, 0: none */
     uint64_t head_cached;
+    uint64_t index_end; /* no record reaches beyond: the memory's end, or where to look whether the
+                           ring is empty */
 
     /* producer -> consumer */
     alignas(2 * SALVO_CACHE_LINE) _Atomic uint64_t tail;
+    _Atomic uint64_t start;
 
     /* consumer only */
     alignas(2 * SALVO_CACHE_LINE) uint64_t head_next; /* in front of what was advanced over */
@@ -77,45 +93,54 @@ static inline uint64_t salvo_ring_record_size(uint64_t payload_size)
     return SALVO_RING_RECORD_HEADER + ((payload_size + 7) & ~UINT64_C(7));
 }
 
+/* Looks how far the consumer is. Thread: producer. */
+static inline void salvo_ring_look_back(struct salvo_ring *ring)
+{
+    uint64_t start = atomic_load_explicit(&ring->start, memory_order_relaxed); /* our own */
+    /* (h) pairs with (H) in salvo_ring_release. */
+    uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
+
+    ring->head_cached = (int64_t)(head - start) < 0 ? start : head;
+}
+
 /* Whether `need` bytes are free behind tail_next. Thread: producer. */
 static inline bool salvo_ring_has_room(struct salvo_ring *ring, uint64_t need)
 {
     if (SALVO_LIKELY(ring->size - (ring->tail_next - ring->head_cached) >= need))
         return true;
-    /* (h) pairs with (H) in salvo_ring_release. */
-    ring->head_cached = atomic_load_explicit(&ring->head, memory_order_acquire);
+    salvo_ring_look_back(ring);
     return ring->size - (ring->tail_next - ring->head_cached) >= need;
 }
 
-/* Fills the rest of the memory, `to_end` bytes, when `need` more are free behind it. */
-bool salvo_ring_wrap(struct salvo_ring *ring, uint64_t to_end, uint64_t need);
+/* False when there is no room for `need` bytes that would reach beyond index_end; tail_next is
+ * where they begin. */
+bool salvo_ring_turn(struct salvo_ring *ring, uint64_t need);
 
 /* Room for a payload of up to size_max bytes, or SALVO_RING_FULL. size_max is 1 to half the ring
  * less the header. One claim is open at a time; it ends with commit or abort. Thread: producer. */
 static inline int salvo_ring_claim(struct salvo_ring *ring, uint64_t size_max, void **ret_payload)
 {
     uint64_t need = salvo_ring_record_size(size_max);
-    uint64_t at = ring->tail_next & (ring->size - 1);
+    uint64_t index = ring->tail_next & (ring->size - 1);
 
     salvo_assert(ring->claim_size == 0);
     salvo_assert(size_max != 0 && need <= ring->size / 2);
-    if (SALVO_UNLIKELY(need > ring->size - at)) {
-        if (!salvo_ring_wrap(ring, ring->size - at, need))
+    if (SALVO_UNLIKELY(index + need > ring->index_end)) {
+        if (!salvo_ring_turn(ring, need))
             return SALVO_RING_FULL;
-        at = 0;
+        index = ring->tail_next & (ring->size - 1);
     } else if (!salvo_ring_has_room(ring, need)) {
         return SALVO_RING_FULL;
     }
     ring->claim_size = size_max;
-    *ret_payload = ring->memory + at + SALVO_RING_RECORD_HEADER;
+    *ret_payload = ring->memory + index + SALVO_RING_RECORD_HEADER;
     return 0;
 }
 
 /* At least how many payloads of up to size_max bytes can be claimed. Thread: producer. */
 static inline uint64_t salvo_ring_room(struct salvo_ring *ring, uint64_t size_max)
 {
-    /* (h) pairs with (H) in salvo_ring_release. */
-    ring->head_cached = atomic_load_explicit(&ring->head, memory_order_acquire);
+    salvo_ring_look_back(ring);
     uint64_t records =
         (ring->size - (ring->tail_next - ring->head_cached)) / salvo_ring_record_size(size_max);
     return records - (records != 0); /* one may go into padding */
@@ -192,6 +217,22 @@ static inline void salvo_ring_publish(struct salvo_ring *ring)
     atomic_store_explicit(&ring->tail, ring->tail_next, memory_order_release);
 }
 
+/* Takes note of what is in the ring now, though the front cannot be taken. Thread: consumer. */
+static inline void salvo_ring_look(struct salvo_ring *ring)
+{
+    uint64_t start;
+
+    /* (t) pairs with (T) in salvo_ring_publish. */
+    ring->tail_cached = atomic_load_explicit(&ring->tail, memory_order_acquire);
+    if (ring->tail_cached == ring->head_next)
+        return;
+    start = atomic_load_explicit(&ring->start, memory_order_relaxed); /* (s) */
+    if ((int64_t)(start - ring->head_next) <= 0)
+        return;
+    ring->head_next = start;
+    atomic_store_explicit(&ring->head, start, memory_order_release); /* (H) */
+}
+
 /* The record at the front, or NULL. Stays the front until advance. Thread: consumer. */
 static inline void *salvo_ring_peek(struct salvo_ring *ring, uint32_t *ret_size)
 {
@@ -199,8 +240,7 @@ static inline void *salvo_ring_peek(struct salvo_ring *ring, uint32_t *ret_size)
         struct salvo_ring_record *record;
 
         if (ring->head_next == ring->tail_cached) {
-            /* (t) pairs with (T) in salvo_ring_publish. */
-            ring->tail_cached = atomic_load_explicit(&ring->tail, memory_order_acquire);
+            salvo_ring_look(ring);
             if (ring->head_next == ring->tail_cached)
                 return NULL;
         }
@@ -218,13 +258,6 @@ static inline void *salvo_ring_peek(struct salvo_ring *ring, uint32_t *ret_size)
 static inline void salvo_ring_advance(struct salvo_ring *ring, uint32_t size)
 {
     ring->head_next += salvo_ring_record_size(size);
-}
-
-/* Takes note of what is in the ring now, though the front cannot be taken. Thread: consumer. */
-static inline void salvo_ring_look(struct salvo_ring *ring)
-{
-    /* (t) pairs with (T) in salvo_ring_publish. */
-    ring->tail_cached = atomic_load_explicit(&ring->tail, memory_order_acquire);
 }
 
 /* True when something came in that neither peek nor look has seen. Thread: consumer. */

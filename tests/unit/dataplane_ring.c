@@ -8,9 +8,10 @@
 
 #include <stdio.h>
 
-#define RING_SIZE UINT64_C(1024)
+#define RING_SIZE  UINT64_C(1024)
+#define LARGE_SIZE (4 * SALVO_RING_WARM)
 
-static _Alignas(64) uint8_t ring_memory[65536];
+static _Alignas(64) uint8_t ring_memory[LARGE_SIZE];
 
 static const uint64_t positions[] = {
     0, 8, RING_SIZE - 8, UINT64_MAX - 7, UINT64_MAX - RING_SIZE + 1, UINT64_MAX - 3 * RING_SIZE + 9,
@@ -48,8 +49,10 @@ static void every_size_at_every_place(void **state)
             struct salvo_ring ring;
             uint64_t record = salvo_ring_record_size(size);
             uint64_t to_end = RING_SIZE - position;
-            /* Whole records up to the end, then from the front to where the oldest begins. */
-            uint64_t expected = to_end / record + (to_end < RING_SIZE ? position / record : 0);
+            /* Whole records up to the end, then from the front to where the oldest begins, which is
+             * at the front when not one was put before the end. */
+            uint64_t expected =
+                to_end < record ? RING_SIZE / record : to_end / record + position / record;
             uint32_t n = 0;
             void *payload = NULL;
 
@@ -236,10 +239,17 @@ static void an_abort_adds_no_record(void **state)
     void *payload = NULL;
 
     (void)state;
-    salvo_ring_init(&ring, ring_memory, 128, 128 - 24);
+    salvo_ring_init(&ring, ring_memory, 128, 128 - 40);
+    assert_int_equal(salvo_ring_claim(&ring, 8, &payload), 0);
+    put(payload, 3, 8);
+    salvo_ring_commit(&ring, 8);
+    salvo_ring_publish(&ring);
     assert_int_equal(salvo_ring_claim(&ring, 56, &payload), 0); /* 24 bytes to the end: padding */
     assert_ptr_equal(payload, ring_memory + 8);
     salvo_ring_abort(&ring);
+    take(&ring, 3, 8);
+    assert_null(salvo_ring_peek(&ring, &(uint32_t){0}));
+    salvo_ring_release(&ring);
     assert_true(salvo_ring_empty(&ring));
     assert_int_equal(salvo_ring_claim(&ring, 56, &payload), 0);
     assert_ptr_equal(payload, ring_memory + 8);
@@ -251,6 +261,127 @@ static void an_abort_adds_no_record(void **state)
     salvo_ring_publish(&ring);
     take(&ring, 7, 16);
     assert_null(salvo_ring_peek(&ring, &(uint32_t){0}));
+}
+
+/* --- the front of the memory ------------------------------------------------------------------ */
+
+#define WARM_RECORD UINT64_C(1000)
+
+static uint64_t put_one(struct salvo_ring *ring, uint32_t number)
+{
+    void *payload = NULL;
+
+    assert_int_equal(salvo_ring_claim(ring, WARM_RECORD, &payload), 0);
+    put(payload, number, WARM_RECORD);
+    salvo_ring_commit(ring, WARM_RECORD);
+    salvo_ring_publish(ring);
+    return (uint64_t)((uint8_t *)payload - ring->memory);
+}
+
+static void what_never_fills_stays_at_the_front(void **state)
+{
+    (void)state;
+    for (size_t p = 0; p < SALVO_ARRAY_LENGTH(positions); p++) {
+        struct salvo_ring ring;
+        uint64_t furthest = 0;
+
+        salvo_ring_init(&ring, ring_memory, LARGE_SIZE, positions[p] & ~(LARGE_SIZE - 1));
+        for (uint32_t i = 0; i < 2000; i++) {
+            uint64_t index = put_one(&ring, i);
+
+            furthest = SALVO_MAX(furthest, index);
+            take(&ring, i, WARM_RECORD);
+            salvo_ring_release(&ring);
+        }
+        assert_in_range(furthest, SALVO_RING_WARM / 2, SALVO_RING_WARM + WARM_RECORD);
+    }
+}
+
+/* From wherever it began anew: as many records fit as ever, and come out. */
+static void a_new_beginning_costs_no_room(void **state)
+{
+    (void)state;
+    for (uint32_t before = 0; before < 150; before++) {
+        struct salvo_ring ring;
+        uint64_t record = salvo_ring_record_size(WARM_RECORD);
+        uint32_t n = 0;
+        void *payload = NULL;
+
+        salvo_ring_init(&ring, ring_memory, LARGE_SIZE, 0);
+        for (uint32_t i = 0; i < before; i++) {
+            put_one(&ring, i);
+            take(&ring, i, WARM_RECORD);
+            salvo_ring_release(&ring);
+        }
+        for (; salvo_ring_claim(&ring, WARM_RECORD, &payload) == 0; n++) {
+            put(payload, n, WARM_RECORD);
+            salvo_ring_commit(&ring, WARM_RECORD);
+        }
+        assert_in_range(n, LARGE_SIZE / record - 1, LARGE_SIZE / record);
+        salvo_ring_publish(&ring);
+        for (uint32_t i = 0; i < n; i++)
+            take(&ring, i, WARM_RECORD);
+        assert_null(salvo_ring_peek(&ring, &(uint32_t){0}));
+    }
+}
+
+/* A record that was not released, and one that was not read, stay as they are. */
+static void it_begins_anew_only_when_all_was_given_back(void **state)
+{
+    struct salvo_ring ring;
+    uint32_t size;
+    uint8_t *first;
+    uint32_t in = 0, out = 0;
+
+    (void)state;
+    salvo_ring_init(&ring, ring_memory, LARGE_SIZE, 0);
+    put_one(&ring, in++);
+    first = salvo_ring_peek(&ring, &size);
+    assert_ptr_equal(first, ring_memory + 8);
+    take(&ring, out++, WARM_RECORD); /* and not released */
+    for (; in < 2 * SALVO_RING_WARM / WARM_RECORD; out++) {
+        assert_in_range(put_one(&ring, in), in * WARM_RECORD, LARGE_SIZE);
+        in++;
+        take(&ring, out, WARM_RECORD);
+    }
+    for (uint32_t i = 0; i < WARM_RECORD; i++)
+        assert_int_equal(first[i], 0);
+    put_one(&ring, in++);
+    salvo_ring_release(&ring); /* all but the last */
+    while (in < 3 * SALVO_RING_WARM / WARM_RECORD) {
+        assert_in_range(put_one(&ring, in), in * WARM_RECORD, LARGE_SIZE);
+        in++;
+    }
+    for (; out < in; out++)
+        take(&ring, out, WARM_RECORD);
+    salvo_ring_look(&ring);
+    salvo_ring_release(&ring);
+    while (put_one(&ring, in++) != 8)
+        assert_true(in < LARGE_SIZE / WARM_RECORD - 1);
+    for (; out < in; out++)
+        take(&ring, out, WARM_RECORD);
+}
+
+/* The claim that begins anew is given up: nothing is in the ring, and both sides know it. */
+static void a_new_beginning_without_a_record_is_empty(void **state)
+{
+    struct salvo_ring ring;
+    void *payload = NULL;
+    uint32_t i = 0;
+
+    (void)state;
+    salvo_ring_init(&ring, ring_memory, LARGE_SIZE, 0);
+    do {
+        put_one(&ring, i);
+        take(&ring, i++, WARM_RECORD);
+        salvo_ring_release(&ring);
+        assert_int_equal(salvo_ring_claim(&ring, WARM_RECORD, &payload), 0);
+        salvo_ring_abort(&ring);
+        salvo_ring_publish(&ring);
+        assert_null(salvo_ring_peek(&ring, &(uint32_t){0}));
+        assert_true(salvo_ring_empty(&ring));
+        assert_true(i < LARGE_SIZE / WARM_RECORD);
+    } while (payload != ring_memory + SALVO_RING_RECORD_HEADER);
 }
 
 static void wrong_use(void *arg)
@@ -441,6 +572,8 @@ static void two_threads_lose_and_mix_nothing(void **state)
     run_pair(1024, 0, false);
     run_pair(1024, UINT64_MAX - 1024 * 1000 + 1, true);
     run_pair(65536, UINT64_MAX - 65536 * 10 + 1, true);
+    run_pair(LARGE_SIZE, 0, false);
+    run_pair(LARGE_SIZE, UINT64_MAX - LARGE_SIZE * 10 + 1, true);
 }
 
 int main(void)
@@ -452,6 +585,10 @@ int main(void)
         cmocka_unit_test(committed_is_unseen_until_published),
         cmocka_unit_test(room_comes_back_with_release_only),
         cmocka_unit_test(an_abort_adds_no_record),
+        cmocka_unit_test(what_never_fills_stays_at_the_front),
+        cmocka_unit_test(a_new_beginning_costs_no_room),
+        cmocka_unit_test(it_begins_anew_only_when_all_was_given_back),
+        cmocka_unit_test(a_new_beginning_without_a_record_is_empty),
         cmocka_unit_test(wrong_use_stops_the_process),
         cmocka_unit_test(two_threads_lose_and_mix_nothing),
     };
