@@ -1,16 +1,20 @@
 /* Bulk to a kernel's TCP: by salvo's own TCP over a DPDK device, by the kernel's TCP, and as raw
  * frames through the same device. bench/run makes the rig (bench/suite/bulk.py, loss.py).
  *
- *   bulk sink ADDRESS:PORT SECONDS WARMUP       accepts one connection after the other, reads and
- *                                               throws away, resets it after WARMUP + SECONDS
+ *   bulk sink ADDRESS:PORT SECONDS WARMUP [poll]
+ *                                               accepts one connection after the other, reads and
+ *                                               throws away, resets it after WARMUP + SECONDS; with
+ *                                               poll it never sleeps, and takes frames out of its
+ *                                               device itself (SO_PREFER_BUSY_POLL)
  *   bulk kernel ADDRESS:PORT CONGESTION         sends until the sink ends it
  *   bulk net ADDRESS:PORT OURS DEVICE MTU       the same by salvo's TCP; OURS is an address
- *   bulk raw PAYLOAD OURS DEVICE MTU SECONDS WARMUP IF
+ *   bulk raw PAYLOAD OURS DEVICE MTU SECONDS WARMUP IF [ADDRESS:PORT]
  *
  * Raw frames are as long as TCP's with PAYLOAD bytes, their payload is copied from memory as TCP's
  * is, and their MAC is nobody's: the kernel drops what has arrived before it looks into it. What
- * arrived is what IF, the device's own interface, says was passed on. Each prints JSON: the sink a
- * line for each connection, the others one at the end. */
+ * arrived is what IF, the device's own interface, says was passed on. A sink that polls is told by
+ * a datagram to ADDRESS:PORT which device to poll. Each prints JSON: the sink a line for each
+ * connection, the others one at the end. */
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/cpu.h"
@@ -86,9 +90,23 @@ static void cpu_ticks(uint64_t *ret_all, uint64_t *ret_idle)
     fclose(file);
 }
 
+/* From the first packet on, a receive that finds nothing looks into the device that it came from;
+ * the kernel's own work for the device rests meanwhile. */
+static void poll_by(int fd)
+{
+    int us = 1000; /* any but 0: nothing sleeps */
+    int prefer = 1;
+    int budget = 64; /* frames at once, as the kernel by itself */
+
+    if (setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &us, sizeof(us)) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, &prefer, sizeof(prefer)) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL_BUDGET, &budget, sizeof(budget)) != 0)
+        fail("busy polling");
+}
+
 /* What one connection brings between the end of its warm-up and `seconds` later, and how busy that
  * kept this CPU. */
-static void sink_one(int fd, double seconds, double warmup)
+static void sink_one(int fd, double seconds, double warmup, bool polls)
 {
     static uint8_t nowhere[SALVO_KIB(256)];
     struct timeval patience = {.tv_usec = 10000};
@@ -101,8 +119,10 @@ static void sink_one(int fd, double seconds, double warmup)
 
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    if (polls)
+        poll_by(fd);
     do {
-        size = recv(fd, nowhere, sizeof(nowhere), MSG_TRUNC);
+        size = recv(fd, nowhere, sizeof(nowhere), MSG_TRUNC | (polls ? MSG_DONTWAIT : 0));
         at_ns = now_ns();
         if (first_ns != 0 && size > 0) {
             bytes += (uint64_t)size;
@@ -121,17 +141,36 @@ static void sink_one(int fd, double seconds, double warmup)
     fflush(stdout);
 }
 
-static int sink(const struct salvo_endpoint *at, double seconds, double warmup)
+/* The next connection. Who polls goes on with it meanwhile, by a socket for datagrams. */
+static int sink_accept(int listener, int datagrams)
 {
-    int fd, on = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char nowhere[64];
+    int fd;
+
+    while ((fd = accept(listener, NULL, NULL)) < 0 && datagrams >= 0 && errno == EAGAIN)
+        for (unsigned i = 0; i < 1000; i++)
+            (void)!recv(datagrams, nowhere, sizeof(nowhere), MSG_DONTWAIT);
+    return fd;
+}
+
+static int sink(const struct salvo_endpoint *at, double seconds, double warmup, bool polls)
+{
+    int type = SOCK_CLOEXEC | (polls ? SOCK_NONBLOCK : 0);
+    int fd, on = 1, listener = socket(AF_INET, SOCK_STREAM | type, 0), datagrams = -1;
 
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (bind(listener, &at->any, sizeof(at->v4)) != 0 || listen(listener, 8) != 0)
         fail("listen");
+    if (polls) {
+        datagrams = socket(AF_INET, SOCK_DGRAM | type, 0);
+        if (bind(datagrams, &at->any, sizeof(at->v4)) != 0)
+            fail("bind");
+        poll_by(datagrams);
+    }
     puts("ready");
     fflush(stdout);
-    while ((fd = accept(listener, NULL, NULL)) >= 0)
-        sink_one(fd, seconds, warmup);
+    while ((fd = sink_accept(listener, datagrams)) >= 0)
+        sink_one(fd, seconds, warmup, polls);
     fail("accept");
     return 1;
 }
@@ -300,6 +339,31 @@ static void header_make(uint8_t header[HEADER_SIZE], const uint8_t mac[6], const
     header[SALVO_ETHERNET_SIZE + SALVO_IP4_SIZE + 12] = 0x80; /* 32 bytes of TCP header */
 }
 
+/* One datagram to everybody's MAC, of UDP without a sum. */
+static void datagram_send(struct salvo_device *device, const char *ours,
+                          const struct salvo_endpoint *to)
+{
+    enum { SIZE = SALVO_ETHERNET_SIZE + SALVO_IP4_SIZE + 8 };
+    static const struct salvo_tcp_packet packet = {0};
+    const struct salvo_device_ops *ops = salvo_device_head(device)->ops;
+    uint8_t header[HEADER_SIZE], *ip = header + SALVO_ETHERNET_SIZE, *udp = ip + SALVO_IP4_SIZE;
+
+    header_make(header, salvo_device_head(device)->caps.mac, ours, 0);
+    memset(header, 0xff, 6);
+    salvo_store_be16(ip + 2, SIZE - SALVO_ETHERNET_SIZE);
+    ip[9] = IPPROTO_UDP;
+    memcpy(ip + 16, &to->v4.sin_addr, 4);
+    uint16_t sum = salvo_sum_finish(salvo_sum_bytes(ip, SALVO_IP4_SIZE, 0));
+    memcpy(ip + 10, &sum, 2);
+    memset(udp, 0, 8);
+    salvo_store_be16(udp, ntohs(to->v4.sin_port));
+    salvo_store_be16(udp + 2, ntohs(to->v4.sin_port));
+    salvo_store_be16(udp + 4, 8);
+    memcpy(ops->claim(device, SIZE), header, SIZE);
+    ops->commit(device, &packet);
+    ops->flush(device);
+}
+
 /* As net_tcp's turns: look for frames, then as many as there is room for. */
 static unsigned raw_turn(struct salvo_device *device, const uint8_t header[HEADER_SIZE],
                          uint32_t payload_size, uint64_t *offset)
@@ -324,7 +388,8 @@ static unsigned raw_turn(struct salvo_device *device, const uint8_t header[HEADE
 }
 
 static int raw(uint32_t payload_size, const char *ours, const char *device_name, uint16_t mtu,
-               double seconds, double warmup, const char *interface)
+               double seconds, double warmup, const char *interface,
+               const struct salvo_endpoint *poller)
 {
     struct salvo_dpdk_port *port = port_open(device_name, mtu);
     struct salvo_device *device = salvo_dpdk_port_device(port, 0);
@@ -333,6 +398,8 @@ static int raw(uint32_t payload_size, const char *ours, const char *device_name,
     uint8_t header[HEADER_SIZE];
 
     header_make(header, salvo_device_head(device)->caps.mac, ours, payload_size);
+    if (poller != NULL)
+        datagram_send(device, ours, poller);
     while (now_ns() < warm_ns)
         raw_turn(device, header, payload_size, &offset);
     double cpu_s = salvo_cpu_process_seconds();
@@ -358,9 +425,10 @@ int main(int argc, char **argv)
 
     for (size_t i = 0; i < sizeof(memory); i++)
         memory[i] = (uint8_t)(i * 7 + i / 251);
-    if (argc == 5 && strcmp(argv[1], "sink") == 0) {
+    bool polls = argc == 6 && strcmp(argv[5], "poll") == 0;
+    if ((argc == 5 || polls) && strcmp(argv[1], "sink") == 0) {
         at = endpoint_read(argv[2]);
-        return sink(&at, strtod(argv[3], NULL), strtod(argv[4], NULL));
+        return sink(&at, strtod(argv[3], NULL), strtod(argv[4], NULL), polls);
     }
     if (argc == 4 && strcmp(argv[1], "kernel") == 0) {
         at = endpoint_read(argv[2]);
@@ -370,10 +438,13 @@ int main(int argc, char **argv)
         at = endpoint_read(argv[2]);
         return net(&at, argv[3], argv[4], (uint16_t)strtoul(argv[5], NULL, 10));
     }
-    if (argc == 9 && strcmp(argv[1], "raw") == 0)
+    if ((argc == 9 || argc == 10) && strcmp(argv[1], "raw") == 0) {
+        if (argc == 10)
+            at = endpoint_read(argv[9]);
         return raw((uint32_t)strtoul(argv[2], NULL, 10), argv[3], argv[4],
                    (uint16_t)strtoul(argv[5], NULL, 10), strtod(argv[6], NULL),
-                   strtod(argv[7], NULL), argv[8]);
+                   strtod(argv[7], NULL), argv[8], argc == 10 ? &at : NULL);
+    }
     fprintf(stderr, "usage: bulk sink|kernel|net|raw ...: see the head of bench/micro/bulk.c\n");
     return 2;
 }

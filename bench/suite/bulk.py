@@ -5,6 +5,10 @@ A raw frame is as long as a full segment, its payload is copied as a segment's i
 drops it unread. Rates are of payload in both. The kernel's end does its work on core 1 (RPS), as
 another host would; what raw frames reach when they are dropped on the sender's core, without a word
 between cores, and what Linux's own TCP reaches over the same veth pair, is shown beside.
+
+A word from core to core costs a virtual machine's sender more than a frame does, and a real one
+none. So both are also shown beside a sink that polls: the kernel's end then takes frames when it
+has time, on its core.
 """
 
 import statistics
@@ -27,8 +31,17 @@ def _steer(pair, cpus):
     rig.inside(pair.server, "sh", "-c", f"echo {cpus} > /sys/class/net/{PEER}/queues/rx-0/rps_cpus")
 
 
-def _raw(plan, pair, case):
-    said = rig.raw(plan, pair, *case, plan.alone_seconds)
+def _poll(pair):
+    """The kernel's end leaves its device to who polls it. GRO, because that is what makes veth have
+    something to poll; 10 ms: what is not polled for so long is worked off as ever."""
+    _steer(pair, 0)
+    rig.inside(pair.server, "ethtool", "-K", PEER, "gro", "on")
+    for name, value in (("napi_defer_hard_irqs", 100), ("gro_flush_timeout", 10000000)):
+        rig.inside(pair.server, "sh", "-c", f"echo {value} > /sys/class/net/{PEER}/{name}")
+
+
+def _raw(plan, pair, case, polled=False):
+    said = rig.raw(plan, pair, *case, plan.alone_seconds, polled)
     return {"rate": said["bytes"] * 8 / said["seconds"],
             "share": said["cpu_seconds"] / said["seconds"],
             "cpu_rate": said["bytes"] * 8 / said["cpu_seconds"]}
@@ -50,9 +63,20 @@ def _linux(plan, pair, sink):
             "sink_share": busy}
 
 
+def _polled(plan, pair, case):
+    """Runs of raw frames and TCP beside a sink that polls."""
+    raw, tcp = Runs(), Runs()
+    _poll(pair)
+    with rig.sink(plan, pair.server, plan.alone_seconds, polls=True) as sink:
+        for _ in range(plan.alone_repeats):
+            raw.add(**_raw(plan, pair, case, polled=True))
+            tcp.add(**_tcp(plan, pair, case, sink))
+    return raw, tcp
+
+
 def _case(plan, pair, case):
-    """Runs of raw frames, TCP, raw frames dropped on the sender's core, and Linux's TCP; or why not
-    here, as a text."""
+    """Runs of raw frames, TCP, raw frames dropped on the sender's core, Linux's TCP, and raw frames
+    and TCP beside a sink that polls; or why not here, as a text."""
     raw, tcp, same_core, linux = Runs(), Runs(), Runs(), Runs()
     rig.link((pair.client, rig.DEVICE), (pair.server, PEER), case[1])
     try:
@@ -73,9 +97,9 @@ def _case(plan, pair, case):
                 linux.add(**_linux(plan, pair, sink))
                 _steer(pair, 0)
                 same_core.add(**_raw(plan, pair, case))
+        return raw, tcp, same_core, linux, *_polled(plan, pair, case)
     finally:
         rig.unlink(pair.client, rig.DEVICE)
-    return raw, tcp, same_core, linux
 
 
 def _detail(runs):
@@ -88,10 +112,11 @@ def _sink(runs):
     return f"the kernel's end had {runs.median('sink_share'):.0%} of its core"
 
 
-ROWS = ("raw frames", "salvo's TCP", "raw frames, dropped on the sender's core", "Linux's TCP")
+ROWS = ("raw frames", "salvo's TCP", "raw frames, dropped on the sender's core", "Linux's TCP",
+        "raw frames, polled", "salvo's TCP, polled")
 
 
-def add_rows(report, name, raw, tcp, same_core, linux):
+def add_rows(report, name, raw, tcp, same_core, linux, raw_polled, tcp_polled):
     each, by_cpu = ratios(tcp, raw, "rate"), ratios(tcp, raw, "cpu_rate")
     beside = number(raw.median("rate")) + "bit/s"
     ratio = statistics.median(each)
@@ -113,12 +138,20 @@ def add_rows(report, name, raw, tcp, same_core, linux):
                detail=f"without a device of DPDK; salvo's is {statistics.median(each):.2f} of it; "
                f"had {linux.median('share'):.0%} of its core; {_sink(linux)}",
                figures=linux.all())
+    report.add("bulk", f"{name}: {ROWS[4]}", number(raw_polled.median("rate")) + "bit/s",
+               detail=_detail(raw_polled), figures=raw_polled.all())
+    each = ratios(tcp_polled, raw_polled, "rate")
+    report.add("bulk", f"{name}: {ROWS[5]}", number(tcp_polled.median("rate")) + "bit/s",
+               beside=number(raw_polled.median("rate")) + "bit/s", ratio=statistics.median(each),
+               detail=f"{min(each):.2f} to {max(each):.2f} in {len(each)} rounds; "
+               f"{_detail(tcp_polled)}", figures=dict(tcp_polled.all(), ratios=each))
 
 
 def run(plan, report):
     report.settings["bulk"] = (
         f"sender on core {rig.SENDER_CPU}, the kernel's end (RPS) and the sink on core "
-        f"{rig.SINK_CPU}, which reads with MSG_TRUNC; no offloads on either end; all of them "
+        f"{rig.SINK_CPU}, which reads with MSG_TRUNC; no offloads on either end; "
+        f"polled: no RPS, GRO, and the sink polls the interface; all of them "
         f"at nice -20; {plan.alone_repeats} rounds of {plan.alone_seconds:g} s behind "
         f"{plan.warmup:g} s; payload bits, medians")
     with rig.huge_pages(), netns.pair() as pair:

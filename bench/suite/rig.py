@@ -59,10 +59,10 @@ def bulk(plan, *args, namespace):
         [*FIRST, plan.build / "bench/micro/bulk", *args], namespace, SENDER_CPU)))
 
 
-def raw(plan, pair, device, mtu, seconds):
-    """Raw frames through DPDK's device, as long as full segments."""
+def raw(plan, pair, device, mtu, seconds, polled=False):
+    """Raw frames through DPDK's device, as long as full segments; beside a sink that polls."""
     return bulk(plan, "raw", mtu - HEADERS, OURS, device, mtu, seconds, plan.warmup, DEVICE,
-                namespace=pair.client)
+                *([f"{SINK}:{PORT}"] if polled else []), namespace=pair.client)
 
 
 def why_not(plan, pair, device, mtu):
@@ -105,9 +105,9 @@ def ready(args, namespace):
 
 
 @contextlib.contextmanager
-def sink(plan, namespace, seconds):
-    with ready([plan.build / "bench/micro/bulk", "sink", f"{SINK}:{PORT}", seconds, plan.warmup],
-               namespace) as process:
+def sink(plan, namespace, seconds, polls=False):
+    with ready([plan.build / "bench/micro/bulk", "sink", f"{SINK}:{PORT}", seconds, plan.warmup,
+                *(["poll"] if polls else [])], namespace) as process:
         yield Sink(process)
 
 

@@ -59,10 +59,14 @@ ROWS = {
         "net_af_xdp, MTU 1500: salvo's TCP",
         "net_af_xdp, MTU 1500: raw frames, dropped on the sender's core",
         "net_af_xdp, MTU 1500: Linux's TCP",
+        "net_af_xdp, MTU 1500: raw frames, polled",
+        "net_af_xdp, MTU 1500: salvo's TCP, polled",
         "net_af_packet, MTU 9000: raw frames",
         "net_af_packet, MTU 9000: salvo's TCP",
         "net_af_packet, MTU 9000: raw frames, dropped on the sender's core",
         "net_af_packet, MTU 9000: Linux's TCP",
+        "net_af_packet, MTU 9000: raw frames, polled",
+        "net_af_packet, MTU 9000: salvo's TCP, polled",
     ],
     "loss": [
         "no loss: Linux CUBIC",
@@ -328,9 +332,9 @@ def net_runs(*rates):
 
 def test_tcp_is_judged_beside_raw_frames_of_its_round(rows):
     bulk.add_rows(rows, "slow", net_runs(8, 80), net_runs(10, 100), net_runs(20, 200),
-                  net_runs(20))
+                  net_runs(20), net_runs(20, 30), net_runs(19, 15))
     bulk.add_rows(rows, "fast", net_runs(10, 100), net_runs(9, 95), net_runs(20, 200),
-                  net_runs(20))
+                  net_runs(20), net_runs(20), net_runs(17))
     found = by_name(rows)
     assert found["slow: salvo's TCP"]["ratio"] == pytest.approx(1.25)
     assert found["slow: salvo's TCP"]["verdict"] == "met"
@@ -339,6 +343,8 @@ def test_tcp_is_judged_beside_raw_frames_of_its_round(rows):
     assert "is 0.46 of it" in found["fast: raw frames, dropped on the sender's core"]["detail"]
     assert "kernel's end had 97% of its core" in found["fast: salvo's TCP"]["detail"]
     assert "salvo's is 0.45 of it" in found["fast: Linux's TCP"]["detail"]
+    assert found["slow: salvo's TCP, polled"]["ratio"] == pytest.approx(0.725)
+    assert found["fast: salvo's TCP, polled"]["verdict"] == ""
 
 
 def test_without_loss_nothing_is_judged(rows):
