@@ -49,7 +49,9 @@ class Ring(gdb.Command):
 
     def invoke(self, argument, from_tty):
         ring = structure(argument, "salvo_ring")
-        size, head, tail = int(ring["size"]), int(ring["head"]), int(ring["tail"])
+        size, start = int(ring["size"]), int(ring["start"])
+        # Positions in front of start hold nothing, and either end may not be there yet (ring.h).
+        head, tail = max(int(ring["head"]), start), max(int(ring["tail"]), start)
         base = int(ring["memory"])
         print(f"ring of {size} bytes: head {head}, tail {tail}, {tail - head} bytes in it")
         if int(ring["tail_next"]) != tail:

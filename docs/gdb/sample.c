@@ -1,4 +1,4 @@
-/* What test_salvo.py lets gdb look at: a ring, a table of requests, and a frame of known content,
+/* What test_salvo.py lets gdb look at: rings, a table of requests, and a frame of known content,
  * when sample_ready() is reached. */
 #include "codec/send.h"
 #include "dataplane/inflight.h"
@@ -10,6 +10,7 @@
 #define SAMPLE_ITEMS    16
 
 static alignas(8) uint8_t sample_ring_memory[256];
+static alignas(8) uint8_t sample_anew_memory[256];
 static struct salvo_request sample_requests[SAMPLE_REQUESTS];
 static struct salvo_item sample_items[SAMPLE_ITEMS];
 static uint32_t sample_wheel[SALVO_WHEEL_SLOTS];
@@ -17,6 +18,8 @@ static uint64_t sample_wheel_used[SALVO_WHEEL_SLOTS / 64];
 
 /* Not static: gdb finds them by name. */
 struct salvo_ring sample_ring;
+struct salvo_ring sample_anew;
+struct salvo_ring sample_anew_unpublished;
 struct salvo_inflight sample_inflight;
 uint8_t sample_frame[512];
 size_t sample_frame_size;
@@ -27,30 +30,47 @@ void __attribute__((noinline)) sample_ready(void)
     __asm__ volatile("");
 }
 
-static void sample_put(const char *text)
+static void sample_put(struct salvo_ring *ring, const char *text)
 {
     size_t size = strlen(text);
     void *payload;
 
-    salvo_assert(salvo_ring_claim(&sample_ring, size, &payload) == 0);
+    salvo_assert(salvo_ring_claim(ring, size, &payload) == 0);
     memcpy(payload, text, size);
-    salvo_ring_commit(&sample_ring, size);
+    salvo_ring_commit(ring, size);
+}
+
+static void sample_take(struct salvo_ring *ring)
+{
+    uint32_t size;
+
+    salvo_assert(salvo_ring_peek(ring, &size) != NULL);
+    salvo_ring_advance(ring, size);
+    salvo_ring_release(ring);
 }
 
 static void sample_fill_ring(void)
 {
-    uint32_t size;
-
     /* Starts 32 bytes before the end, so that the third record does not fit there. */
     salvo_ring_init(&sample_ring, sample_ring_memory, sizeof(sample_ring_memory), 256 - 48);
-    sample_put("gone");
-    sample_put("one");
-    sample_put("a record that goes to the front");
+    sample_put(&sample_ring, "gone");
+    sample_put(&sample_ring, "one");
+    sample_put(&sample_ring, "a record that goes to the front");
     salvo_ring_publish(&sample_ring);
-    salvo_assert(salvo_ring_peek(&sample_ring, &size) != NULL);
-    salvo_ring_advance(&sample_ring, size);
-    salvo_ring_release(&sample_ring);
-    sample_put("unpublished");
+    sample_take(&sample_ring);
+    sample_put(&sample_ring, "unpublished");
+}
+
+/* Read empty, then begun anew; the consumer has not looked since. */
+static void sample_begin_anew(void)
+{
+    salvo_ring_init(&sample_anew, sample_anew_memory, sizeof(sample_anew_memory), 256 - 48);
+    sample_put(&sample_anew, "gone");
+    salvo_ring_publish(&sample_anew);
+    sample_take(&sample_anew);
+    sample_put(&sample_anew, "a record that goes to the front");
+    sample_anew_unpublished = sample_anew;
+    salvo_ring_publish(&sample_anew);
 }
 
 static void sample_fill_inflight(void)
@@ -88,6 +108,7 @@ int main(void)
     ssize_t size;
 
     sample_fill_ring();
+    sample_begin_anew();
     sample_fill_inflight();
     size = salvo_send_write(sample_frame, sizeof(sample_frame), SALVO_HEADER_BINARY, &fields,
                             1000000009, false, 5);

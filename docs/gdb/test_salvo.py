@@ -1,4 +1,4 @@
-"""Loads salvo.py into a real gdb, over a program that holds a ring, requests and a frame."""
+"""Loads salvo.py into a real gdb, over a program that holds rings, requests and a frame."""
 
 import os
 import subprocess
@@ -33,6 +33,15 @@ def test_a_ring_shows_its_records(gdb):
 
 def test_a_pointer_to_a_ring_does_too(gdb):
     assert "ring of 256 bytes" in gdb("salvo-ring &sample_ring")
+
+
+def test_a_ring_that_began_anew_shows_no_record_between(gdb):
+    said = gdb("salvo-ring sample_anew", "salvo-ring sample_anew_unpublished")
+    assert "head 256, tail 296, 40 bytes in it" in said
+    assert said.count("record ") == 1 and "padding" not in said, said
+    assert "record        31 bytes  61207265636f7264207468617420676f..." in said
+    assert "head 256, tail 256, 0 bytes in it" in said
+    assert "committed and not published: 40 bytes" in said
 
 
 def test_requests_that_are_not_free_are_listed(gdb):
