@@ -4,6 +4,8 @@
 #include "cmd/sender.h"
 #include "control/sender.h"
 
+#include <errno.h>
+
 struct check_values {
     struct cmd_settings settings;
     struct cmd_list configs;
@@ -45,8 +47,8 @@ int cmd_check(int argc, char **argv)
     static struct salvo_config config;
     static struct salvo_plan plan;
     char error[SALVO_CONFIG_ERROR_MAX];
-    uint32_t uring;
-    int code;
+    uint32_t rings;
+    int code, r;
 
     if (!cmd_options_begin(&check_usage, argc, argv, &values, &code))
         return code;
@@ -64,11 +66,17 @@ int cmd_check(int argc, char **argv)
         code = check_plan(&config, &plan);
     }
     printf("\n");
-    uring = cmd_check_host(&plan, code == 0, stdout);
-    if (code == 0 && config.net == SALVO_NET_URING && uring < plan.lanes_count)
+    r = cmd_check_host(&plan, code == 0, stdout, &rings);
+    /* With auto too: where no io_uring can be opened for want of them, no epoll can. */
+    if (code == 0 && (config.net == SALVO_NET_URING || config.net == SALVO_NET_AUTO) &&
+        r == -EMFILE)
+        code = cmd_fail("check", CMD_EXIT_INVALID,
+                        "too few descriptors for the lanes' networks: raise ulimit -n or "
+                        "LimitNOFILE");
+    else if (code == 0 && config.net == SALVO_NET_URING && r)
         code = cmd_fail("check", CMD_EXIT_INVALID,
                         "the host refuses io_uring%s: set net to auto or epoll",
-                        uring != 0 ? " to some lanes" : "");
+                        rings != 0 ? " to some lanes" : "");
     if (config.nameserver[0] == '\0')
         printf("\nno nameserver: salvo load brings a mock cluster of its own, salvo send and "
                "libsalvo refuse to start\n");

@@ -32,16 +32,31 @@ static bool host_read(const char *path, char *ret_text, size_t size)
     return good;
 }
 
-static void host_uring_refused(FILE *to, int code)
+/* What could be done for a ring that was refused; the first of all, or one behind others. */
+static const char *host_uring_remedy(int code, bool first)
 {
-    char value[160], disabled[16] = "0";
+    char disabled[16] = "0";
 
+    if (code == -EMFILE)
+        return "raise ulimit -n or LimitNOFILE";
+    if (!first)
+        return "raise the lockable memory; salvo uses epoll in the others meanwhile";
     host_read("/proc/sys/kernel/io_uring_disabled", disabled, sizeof(disabled));
-    snprintf(value, sizeof(value), "not allowed (%s)", strerror(-code));
-    host_fact(to, "io_uring", value,
-              strcmp(disabled, "0") != 0
-                  ? "set kernel.io_uring_disabled=0; salvo uses epoll meanwhile"
-                  : "a container or the lockable memory forbids it; salvo uses epoll meanwhile");
+    return strcmp(disabled, "0") != 0
+               ? "set kernel.io_uring_disabled=0; salvo uses epoll meanwhile"
+               : "a container or the lockable memory forbids it; salvo uses epoll meanwhile";
+}
+
+static void host_uring_refused(const struct salvo_plan *plan, uint32_t count, int code, FILE *to)
+{
+    char value[160];
+
+    if (count == 0)
+        snprintf(value, sizeof(value), "not allowed (%s)", strerror(-code));
+    else
+        snprintf(value, sizeof(value), "allowed in %u of %u lanes (%s)", count, plan->lanes_count,
+                 strerror(-code));
+    host_fact(to, "io_uring", value, host_uring_remedy(code, count == 0));
 }
 
 static void host_uring_allowed(const struct salvo_net_conf *conf, struct salvo_net **nets,
@@ -65,11 +80,10 @@ static void host_uring_allowed(const struct salvo_net_conf *conf, struct salvo_n
 
 /* All rings at once, each with the memory that a zero-copy lane registers: together they may lock
  * more than this user is allowed. One piece of it serves, as each ring's locking of it counts. */
-static uint32_t host_uring(const struct salvo_plan *plan, bool plan_fits, FILE *to)
+static int host_uring(const struct salvo_plan *plan, bool plan_fits, FILE *to, uint32_t *ret_count)
 {
     struct salvo_net_conf conf = plan->net;
     struct salvo_net *nets[SALVO_NETS_LANES_MAX];
-    char value[160];
     uint32_t count = 0;
     int r = 0;
 
@@ -82,20 +96,15 @@ static uint32_t host_uring(const struct salvo_plan *plan, bool plan_fits, FILE *
         r = salvo_net_uring_open(&conf, &nets[count]);
         count += r == 0;
     }
-    if (count == 0) {
-        host_uring_refused(to, r);
-    } else if (r) {
-        snprintf(value, sizeof(value), "allowed in %u of %u lanes (%s)", count, plan->lanes_count,
-                 strerror(-r));
-        host_fact(to, "io_uring", value,
-                  "raise the lockable memory; salvo uses epoll in the others meanwhile");
-    } else {
+    if (r)
+        host_uring_refused(plan, count, r, to);
+    else
         host_uring_allowed(&conf, nets, count, to);
-    }
     for (uint32_t i = 0; i < count; i++)
         salvo_net_destroy(nets[i]);
     free(conf.send_memory);
-    return count;
+    *ret_count = count;
+    return r;
 }
 
 static void host_memory(FILE *to)
@@ -155,20 +164,20 @@ static void host_cores(FILE *to)
                       : "reading the time is slow with it");
 }
 
-uint32_t cmd_check_host(const struct salvo_plan *plan, bool plan_fits, FILE *to)
+int cmd_check_host(const struct salvo_plan *plan, bool plan_fits, FILE *to, uint32_t *ret_rings)
 {
     char text[192];
-    uint32_t uring;
+    int r;
 
     fprintf(to, "host\n");
     salvo_cpu_describe(text, sizeof(text));
     host_fact(to, "machine", text, "");
     host_cores(to);
-    uring = host_uring(plan, plan_fits, to);
+    r = host_uring(plan, plan_fits, to, ret_rings);
     host_memory(to);
     host_limit(to, "lockable memory", RLIMIT_MEMLOCK, 1024.0, " KiB", 64.0 * 1048576.0,
                "io_uring registers no buffers above it; raise it with ulimit -l or LimitMEMLOCK");
     host_limit(to, "open files", RLIMIT_NOFILE, 1, "", 1024,
                "raise it with ulimit -n or LimitNOFILE");
-    return uring;
+    return r;
 }
