@@ -1,6 +1,7 @@
 /* A whole file in memory: see input.h. */
 #include "cmd/input.h"
 #include "cmd/cmd.h"
+#include "cmd/stop.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,7 @@ static int input_read_all(int fd, size_t size_max, struct cmd_input *input)
             return -ENOMEM;
         input->bytes = bytes;
         got = read(fd, bytes + input->size, room - 1 - input->size);
-        if (got < 0 && errno != EINTR)
+        if (got < 0 && (errno != EINTR || cmd_stop != 0))
             return -errno;
         if (got == 0)
             break;

@@ -129,6 +129,30 @@ def test_a_script_for_a_host_that_is_not_there_names_those_that_are(salvo_bin):
         assert done.returncode == 2 and hosts in done.stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_mock_that_waits_for_its_script_is_stopped_by_one_signal(salvo_bin, number):
+    with subprocess.Popen(
+        [salvo_bin, "mock", "--script", "-"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        try:
+            process.stdin.write("# more is to come\n")
+            process.stdin.flush()
+            stat = Path(f"/proc/{process.pid}/stat")
+            wait_until(
+                lambda: unread(process.stdin) == 0 and ") S " in stat.read_text(),
+                "the mock to wait for the rest of its script",
+            )
+            process.send_signal(number)
+            assert process.wait(10) == 2
+            assert process.stderr.read() == "salvo mock: -: Interrupted system call\n"
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "127.0.0.1", "::1"])
 def test_mock_says_where_its_routes_lead(salvo_bin, address):
     with Mock(salvo_bin, "--listen", address) as listening:
