@@ -212,6 +212,8 @@ const char *salvo_topic_trouble(const salvo_topic *topic)
         return "no nameserver has answered with a route of the topic yet";
     case SALVO_ROUTE_NO_QUEUE:
         return "no queue of the topic can be written";
+    case SALVO_ROUTE_NO_ROOM:
+        return "the topic's queues or brokers did not fit; raise option queues_max or brokers_max";
     case SALVO_ROUTE_NO_TOPIC:
         return "the topic does not exist and brokers do not create it";
     case SALVO_ROUTE_UNSUPPORTED:

@@ -172,7 +172,7 @@ static void topic_build(struct salvo_route_table *table, uint32_t topic,
     if (given == 0 && state == SALVO_ROUTE_GOOD) {
         if (old != NULL && old->route.queues_count > 0)
             return; /* numbers come back soon: better the old route until the next answer */
-        state = SALVO_ROUTE_NO_QUEUE;
+        state = SALVO_ROUTE_NO_ROOM;
     }
     if (salvo_route_object_equal(old, state, table->wants, given))
         return; /* what fits is what it has: nothing was taken */

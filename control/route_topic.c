@@ -27,6 +27,7 @@ struct want_list {
     struct salvo_route_want *wants;
     uint32_t wants_max;
     uint32_t count;
+    bool no_room; /* a broker got no number */
     int64_t now_ns;
 };
 
@@ -48,6 +49,7 @@ static void wants_add(struct want_list *list, const struct salvo_route_data *dat
     if (queues_count <= 0)
         return;
     broker = salvo_brokers_take(list->brokers, name);
+    list->no_room |= broker == SALVO_BROKER_NONE;
     if (broker == SALVO_BROKER_NONE || wants_have(list, broker))
         return;
     if (broker_data != NULL && broker_data->has_master)
@@ -126,7 +128,9 @@ enum salvo_route_state salvo_route_wants(const struct salvo_route_data *data, ui
     else
         wants_from_queue_datas(&list, data, queues_cap);
     *ret_count = list.count;
-    return list.count > 0 ? SALVO_ROUTE_GOOD : SALVO_ROUTE_NO_QUEUE;
+    if (list.count > 0)
+        return SALVO_ROUTE_GOOD;
+    return list.no_room ? SALVO_ROUTE_NO_ROOM : SALVO_ROUTE_NO_QUEUE;
 }
 
 bool salvo_route_object_equal(const struct salvo_route_object *object, enum salvo_route_state state,

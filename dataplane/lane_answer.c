@@ -178,7 +178,7 @@ static void lane_expire_waiting(struct salvo_lane *lane, struct salvo_request *r
     };
 
     if (end.code == SALVO_NO_ROUTE)
-        end.detail = "no route of the topic came in time";
+        end.detail = salvo_lane_route_trouble(topic);
     else if (end.code == SALVO_TIMED_OUT_UNSENT)
         end.detail = (request->flags & SALVO_REQUEST_IN_LINE)
                          ? "it waited for the ordered messages before it until time was up"

@@ -66,6 +66,8 @@ const char *salvo_lane_route_trouble(const struct salvo_route_topic *topic)
         return "the topic does not exist and brokers do not create it";
     if (topic->state == SALVO_ROUTE_NO_QUEUE)
         return "no queue of the topic can be written";
+    if (topic->state == SALVO_ROUTE_NO_ROOM)
+        return "the topic's queues or brokers did not fit; raise option queues_max or brokers_max";
     return "static topics (5.x logical queues) are not supported";
 }
 

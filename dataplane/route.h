@@ -36,6 +36,7 @@ enum salvo_route_state {
     SALVO_ROUTE_UNKNOWN = 0, /* not asked, or no answer yet */
     SALVO_ROUTE_GOOD,        /* queues_count > 0 */
     SALVO_ROUTE_NO_QUEUE,    /* the nameserver knows the topic, but nothing of it can be written */
+    SALVO_ROUTE_NO_ROOM,     /* it could be, but queues_max or brokers_max left none of it in */
     SALVO_ROUTE_NO_TOPIC,    /* unknown, and there is no TBW102 to create it from */
     SALVO_ROUTE_UNSUPPORTED, /* static topic (5.x logical queues) */
 };

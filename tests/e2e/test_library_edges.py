@@ -294,3 +294,17 @@ def test_an_options_whole_length_is_told_whatever_fits():
     assert lib.salvo_conf_get(conf, b"create_topic_key", buffer, 7) == 6
     assert buffer.value == b"TBW102"
     lib.salvo_conf_free(conf)
+
+
+def test_a_topic_whose_queues_find_no_room_names_the_option(salvo_bin):
+    """It can be written: whoever looks for what is wrong at the broker finds nothing."""
+    with Mock(salvo_bin, "--topic", "First:4", "--topic", "Second:4") as mock:
+        with Sender({"nameserver": mock.address, "queues_max": "4"}, "First") as s:
+            wait_until(lambda: s.queues() == 4, "the first topic's route")
+            s.submit(b"nowhere", topic="Second", deadline_ms=500)
+            assert s.wait()
+            assert "queues_max" in s.trouble("Second")
+            assert s.queues("Second") == 0
+            s.finish()
+        assert [r["code"] for r in s.done] == ["no_route"]
+        assert "queues_max" in s.done[0]["detail"]

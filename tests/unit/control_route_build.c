@@ -267,6 +267,28 @@ static void limits_are_respected_and_said(void **state)
     assert_true(world_error_has(world, "raise option queues_max (16)"));
 }
 
+static void a_topic_that_finds_no_room_says_so(void **state)
+{
+    uint32_t topic = start_with_topic("T"), other = world_topic_open(world, "U");
+
+    for (uint32_t i = 0; i < 4; i++) {
+        char name[8];
+
+        snprintf(name, sizeof(name), "b%u", i);
+        broker(name, i, 4); /* all of brokers_max, all of queues_max */
+    }
+    assert_int_equal(apply(topic), SALVO_ROUTE_GOOD);
+    data = world_topic(world, "U");
+    broker("a", 5, 4);
+    assert_int_equal(apply(other), SALVO_ROUTE_NO_ROOM);
+    clear();
+    broker("b0", 0, 4);
+    assert_int_equal(apply(other), SALVO_ROUTE_NO_ROOM);
+    turn();
+    assert_int_equal(world_route_topic(world, other)->state, SALVO_ROUTE_NO_ROOM);
+    assert_int_equal(world_route_topic(world, other)->queues_count, 0);
+}
+
 static void only_writable_queues_of_known_masters_count(void **state)
 {
     uint32_t topic = start_with_topic("T");
@@ -551,6 +573,7 @@ int main(void)
         ROUTE_TEST(queues_that_come_back_have_their_numbers_again),
         ROUTE_TEST(many_queues_come_back_at_once_in_no_time),
         ROUTE_TEST(limits_are_respected_and_said),
+        ROUTE_TEST(a_topic_that_finds_no_room_says_so),
         ROUTE_TEST(only_writable_queues_of_known_masters_count),
         ROUTE_TEST(order_conf_decides_alone),
         ROUTE_TEST(static_topics_are_refused_in_words),
