@@ -26,6 +26,18 @@ static bool section_fits(uint64_t offset, uint64_t size, uint64_t count, uint64_
     return offset % 8 == 0 && offset <= whole && size * count <= whole - offset;
 }
 
+/* A text of ours: it ends, and drives no terminal. */
+static bool text_plain(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] == '\0')
+            return true;
+        if (text[i] < ' ' || text[i] > '~')
+            return false;
+    }
+    return false;
+}
+
 /* NULL, or what is wrong. */
 static const char *header_wrong(const struct salvo_statfile_header *h, uint64_t size)
 {
@@ -40,8 +52,9 @@ static const char *header_wrong(const struct salvo_statfile_header *h, uint64_t 
         return "was written by another version of salvo; use that version's salvo stat";
     if (h->size != size)
         return "is cut off: it does not have the size it was made with";
-    if (memchr(h->salvo_version, '\0', sizeof(h->salvo_version)) == NULL ||
-        h->lane_size / sizeof(salvo_counter) < h->lane_counters_count ||
+    if (!text_plain(h->salvo_version, sizeof(h->salvo_version)))
+        return "is damaged: its version is no text";
+    if (h->lane_size / sizeof(salvo_counter) < h->lane_counters_count ||
         h->lane_size % sizeof(salvo_counter) != 0 ||
         !section_fits(h->names_offset, h->name_size,
                       (uint64_t)h->lane_counters_count + h->control_counters_count, size) ||
@@ -58,7 +71,20 @@ static const void *at_offset(const struct salvo_statfile_view *view, uint64_t of
     return (const char *)view->header + offset;
 }
 
-/* The texts are not changed once the file is in place: checked once. */
+/* Those of errors that are there already; the others are not changed once the file is in place. An
+ * error's text may hold what a peer said: who shows it makes it printable. */
+static const char *errors_wrong(const struct salvo_statfile_view *view)
+{
+    for (uint32_t i = 0; i < salvo_statfile_view_errors(view); i++) {
+        const struct salvo_statfile_error *error = salvo_statfile_view_error(view, i);
+
+        if (!text_plain(error->place, sizeof(error->place)) ||
+            memchr(error->text, '\0', sizeof(error->text)) == NULL)
+            return "is damaged: an error's text does not end, or its place is no text";
+    }
+    return NULL;
+}
+
 static const char *texts_wrong(const struct salvo_statfile_view *view)
 {
     const struct salvo_statfile_header *h = view->header;
@@ -66,18 +92,18 @@ static const char *texts_wrong(const struct salvo_statfile_view *view)
     uint32_t count = h->lane_counters_count + h->control_counters_count;
 
     for (uint32_t i = 0; i < count; i++)
-        if (memchr(names[i].name, '\0', sizeof(names[i].name)) == NULL ||
-            memchr(names[i].unit, '\0', sizeof(names[i].unit)) == NULL ||
-            memchr(names[i].text, '\0', sizeof(names[i].text)) == NULL)
-            return "is damaged: a counter's name does not end";
+        if (!text_plain(names[i].name, sizeof(names[i].name)) ||
+            !text_plain(names[i].unit, sizeof(names[i].unit)) ||
+            !text_plain(names[i].text, sizeof(names[i].text)))
+            return "is damaged: a counter's name is no text";
     for (uint32_t i = 0; i < h->hists_count; i++) {
         const struct salvo_statfile_hist *hist =
             at_offset(view, h->hists_offset + i * h->hist_size);
 
-        if (memchr(hist->label, '\0', sizeof(hist->label)) == NULL)
-            return "is damaged: a histogram's label does not end";
+        if (!text_plain(hist->label, sizeof(hist->label)))
+            return "is damaged: a histogram's label is no text";
     }
-    return NULL;
+    return errors_wrong(view);
 }
 
 static int view_map(struct salvo_statfile_view *view, int fd, const char **ret_why)

@@ -299,6 +299,42 @@ static void a_foreign_or_damaged_file_is_refused(void **state)
     assert_true(salvo_statfile_view_open(&view, "/tmp", error) < 0);
 }
 
+/* A terminal obeys what is in a text, and one that does not end is read past its file. */
+static void texts_that_do_not_end_or_drive_a_terminal_are_refused(void **state)
+{
+    struct salvo_statfile_header *header;
+    struct salvo_statfile_error *entry;
+    struct salvo_statfile_view view;
+    struct salvo_statfile file;
+    char *texts[4];
+
+    assert_int_equal(open_file(&file, path), 0);
+    header = file.header;
+    entry = (void *)((char *)header + header->errors_offset);
+    texts[0] = header->salvo_version;
+    texts[1] = (char *)header + header->names_offset; /* the first counter's */
+    texts[2] = (char *)header + header->hists_offset; /* the first label */
+    texts[3] = entry->place;
+    atomic_store(&header->errors_used, 1);
+    assert_int_equal(salvo_statfile_view_open(&view, path, error), 0);
+    salvo_statfile_view_close(&view);
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(texts); i++) {
+        char before = texts[i][0];
+
+        texts[i][0] = 0x1b;
+        assert_int_equal(salvo_statfile_view_open(&view, path, error), -EBADMSG);
+        assert_non_null(strstr(error, "damaged"));
+        texts[i][0] = before;
+    }
+    memset(entry->place, 'p', sizeof(entry->place));
+    assert_int_equal(salvo_statfile_view_open(&view, path, error), -EBADMSG);
+    memset(entry->place, 0, sizeof(entry->place));
+    memset(entry->text, 't', sizeof(entry->text));
+    assert_int_equal(salvo_statfile_view_open(&view, path, error), -EBADMSG);
+    atomic_store(&header->errors_used, 0);
+    salvo_statfile_close(&file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +348,7 @@ int main(void)
         cmocka_unit_test(a_newer_file_of_that_name_is_not_removed),
         cmocka_unit_test(a_path_that_cannot_be_written_is_refused),
         cmocka_unit_test(a_foreign_or_damaged_file_is_refused),
+        cmocka_unit_test(texts_that_do_not_end_or_drive_a_terminal_are_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
