@@ -205,21 +205,7 @@ uint32_t salvo_topic_queues(const salvo_topic *topic)
 
 const char *salvo_topic_trouble(const salvo_topic *topic)
 {
-    switch (salvo_control_topic_state(&topic->sender->control, topic->number)) {
-    case SALVO_ROUTE_GOOD:
-        return NULL;
-    case SALVO_ROUTE_UNKNOWN:
-        return "no nameserver has answered with a route of the topic yet";
-    case SALVO_ROUTE_NO_QUEUE:
-        return "no queue of the topic can be written";
-    case SALVO_ROUTE_NO_ROOM:
-        return "the topic's queues or brokers did not fit; raise option queues_max or brokers_max";
-    case SALVO_ROUTE_NO_TOPIC:
-        return "the topic does not exist and brokers do not create it";
-    case SALVO_ROUTE_UNSUPPORTED:
-        return "static topics (5.x logical queues) are not supported";
-    }
-    salvo_unreachable();
+    return salvo_route_trouble(salvo_control_topic_state(&topic->sender->control, topic->number));
 }
 
 salvo_submitter *salvo_submitter_open(salvo *sender)

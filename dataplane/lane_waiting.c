@@ -60,15 +60,7 @@ bool salvo_lane_park(struct salvo_lane *lane, struct salvo_request *request,
 
 const char *salvo_lane_route_trouble(const struct salvo_route_topic *topic)
 {
-    if (topic == NULL || topic->state == SALVO_ROUTE_UNKNOWN)
-        return "no nameserver has answered with a route of the topic";
-    if (topic->state == SALVO_ROUTE_NO_TOPIC)
-        return "the topic does not exist and brokers do not create it";
-    if (topic->state == SALVO_ROUTE_NO_QUEUE)
-        return "no queue of the topic can be written";
-    if (topic->state == SALVO_ROUTE_NO_ROOM)
-        return "the topic's queues or brokers did not fit; raise option queues_max or brokers_max";
-    return "static topics (5.x logical queues) are not supported";
+    return salvo_route_trouble(topic == NULL ? SALVO_ROUTE_UNKNOWN : topic->state);
 }
 
 /* One item of a refused batch becomes a request of its own. False: something is short, later. */

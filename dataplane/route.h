@@ -8,6 +8,7 @@
  * templates included. */
 #pragma once
 
+#include "base/assert.h"
 #include "base/base.h"
 #include "codec/send.h"
 #include "dataplane/net.h"
@@ -40,6 +41,26 @@ enum salvo_route_state {
     SALVO_ROUTE_NO_TOPIC,    /* unknown, and there is no TBW102 to create it from */
     SALVO_ROUTE_UNSUPPORTED, /* static topic (5.x logical queues) */
 };
+
+/* Why nothing can be sent there, for people; NULL: it can. */
+static inline const char *salvo_route_trouble(enum salvo_route_state state)
+{
+    switch (state) {
+    case SALVO_ROUTE_GOOD:
+        return NULL;
+    case SALVO_ROUTE_UNKNOWN:
+        return "no nameserver has answered with a route of the topic";
+    case SALVO_ROUTE_NO_QUEUE:
+        return "no queue of the topic can be written";
+    case SALVO_ROUTE_NO_ROOM:
+        return "the topic's queues or brokers did not fit; raise option queues_max or brokers_max";
+    case SALVO_ROUTE_NO_TOPIC:
+        return "the topic does not exist and brokers do not create it";
+    case SALVO_ROUTE_UNSUPPORTED:
+        return "static topics (5.x logical queues) are not supported";
+    }
+    salvo_unreachable();
+}
 
 struct salvo_route_topic {
     enum salvo_route_state state;
