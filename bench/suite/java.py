@@ -1,4 +1,4 @@
-"""Beside the Java client, on one real RocketMQ 5.3.3 broker on loopback, in turns.
+"""Beside the Java client, on one real RocketMQ 5.3.3 broker on a loopback interface, in turns.
 
 A Java client is fast once its JIT compilers have nothing left to do, which takes some ten seconds
 of two cores. So each of its modes is a process of its own that stays, is warmed until then, and
@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 
-from . import programs
+from . import netns, programs
 from .report import Runs, number, ratios
 
 sys.path.insert(0, str(programs.ROOT / "tests" / "e2e"))
@@ -199,15 +199,16 @@ def add_rows(report, runs):
 
 def run(plan, report):
     report.settings["java"] = (
-        f"RocketMQ 5.3.3 broker on loopback, waitTimeMillsInSendQueue="
-        f"{BROKER['waitTimeMillsInSendQueue']}; {SIZE} B; sync {SYNC_THREADS} threads beside "
-        f"--closed {SYNC_THREADS}, async with {WINDOW} out beside --closed {WINDOW}, lists of "
-        f"{LIST} x {LISTS} beside --linger 1ms --closed {LISTS * LIST}; salvo threads=caller, "
-        f"idle=gather (its default), batches of {LIST} too; {plan.java_repeats} rounds of "
-        f"{plan.java_seconds} s, medians")
+        f"RocketMQ 5.3.3 broker on loopback, {netns.CONGESTION_CONTROL}, "
+        f"waitTimeMillsInSendQueue={BROKER['waitTimeMillsInSendQueue']}; {SIZE} B; sync "
+        f"{SYNC_THREADS} threads beside --closed {SYNC_THREADS}, async with {WINDOW} out beside "
+        f"--closed {WINDOW}, lists of {LIST} x {LISTS} beside --linger 1ms --closed "
+        f"{LISTS * LIST}; salvo threads=caller, idle=gather (its default), batches of {LIST} too; "
+        f"{plan.java_repeats} rounds of {plan.java_seconds} s, medians")
     runs = {(who, mode): Runs() for who in ("java", "salvo") for mode in MODES}
     try:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(netns.loopback())
             cluster = stack.enter_context(Cluster("5.3.3", brokers=1, broker_properties=BROKER))
             cluster.create_topic(TOPIC, queues=8)
             nameserver = cluster.nameserver_addresses

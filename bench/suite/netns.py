@@ -1,6 +1,8 @@
-"""Two network namespaces and a veth pair between them, gone when the block ends."""
+"""Network namespaces: two with a veth pair between them, or a loopback interface alone. They are
+gone when the block ends."""
 
 import contextlib
+import ctypes
 import os
 import re
 import subprocess
@@ -10,6 +12,7 @@ from . import programs
 
 PREFIX = "salvo-bench-"
 CONGESTION_CONTROL = "cubic"
+CLONE_NEWNET = 0x40000000
 NETWORK = "10.213.57"  # only ever inside the namespaces
 
 
@@ -43,6 +46,31 @@ def give_address(namespace, device, network, host):
         "src", f"{network}.{host}", "congctl", CONGESTION_CONTROL)
 
 
+def _need_root():
+    if os.geteuid() != 0:
+        raise programs.Failed("network namespaces need root")
+
+
+@contextlib.contextmanager
+def loopback():
+    """This process, and those it starts, where there is nothing but 127.0.0.1."""
+    _need_root()
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if libc.unshare(CLONE_NEWNET):
+            raise programs.Failed(f"no network namespace: {os.strerror(ctypes.get_errno())}")
+        try:
+            _ip("link", "set", "lo", "up")
+            _ip("route", "replace", "local", "127.0.0.1", "dev", "lo", "table", "local", "proto",
+                "kernel", "scope", "host", "src", "127.0.0.1", "congctl", CONGESTION_CONTROL)
+            yield
+        finally:
+            libc.setns(before, CLONE_NEWNET)
+    finally:
+        os.close(before)
+
+
 class Pair:
     """client and server are namespaces, server_address is where a server listens."""
 
@@ -70,8 +98,7 @@ class Pair:
 
 @contextlib.contextmanager
 def pair():
-    if os.geteuid() != 0:
-        raise programs.Failed("network namespaces need root")
+    _need_root()
     remove_stale()
     made = Pair()
     try:
