@@ -53,26 +53,18 @@ void salvo_id_make(struct salvo_id_source *source, int64_t now_ms, salvo_month_f
     source->counter++;
 }
 
-/* Four digits at once, a byte for each in one word. */
-static void id_write_counter(char *to, uint32_t counter)
-{
-    uint32_t digits =
-        (counter & 0xf000) << 12 | (counter & 0xf00) << 8 | (counter & 0xf0) << 4 | (counter & 0xf);
-    uint32_t letters = (digits + 0x06060606) >> 4 & 0x01010101; /* 1 where it is 10 or more */
-
-    salvo_store_be32(to, digits + 0x30303030 + letters * ('A' - '9' - 1));
-}
-
 size_t salvo_id_write_made(const struct salvo_id_source *source, char *ret_text)
 {
     size_t size = 2 * (source->ip_size + (size_t)SALVO_ID_SIZE);
+    uint8_t counter[2];
 
     salvo_assert(source->counter != 0);
     if (SALVO_LIKELY(source->ip_size == 4))
         memcpy(ret_text, source->text, 2 * (4 + SALVO_ID_SIZE));
     else
         memcpy(ret_text, source->text, sizeof(source->text));
-    id_write_counter(ret_text + size - 4, source->counter - 1);
+    salvo_store_be16(counter, (uint16_t)(source->counter - 1));
+    salvo_hex_encode(ret_text + size - 2 * sizeof(counter), counter, sizeof(counter));
     return size;
 }
 

@@ -183,12 +183,8 @@ static void *sender_shared_run(void *arg)
 /* Caller mode: whether this thread may turn; the first that asks is the one. */
 static bool sender_may_turn(struct salvo_sender *sender)
 {
-    if (sender->owner == 0) {
+    if (sender->owner == 0)
         sender->owner = salvo_thread_id();
-        for (uint32_t i = 0; i < sender->lanes_count; i++)
-            atomic_store_explicit(&sender->ports[i]->turned_by, sender->owner,
-                                  memory_order_relaxed);
-    }
     return sender->owner == salvo_thread_id();
 }
 

@@ -1,7 +1,6 @@
 /* What control sees of a lane: rings both ways, the route pointer, and whether it sleeps. */
 #pragma once
 
-#include "base/cpu.h"
 #include "dataplane/lane_msg.h"
 #include "dataplane/ring.h"
 #include "dataplane/route.h"
@@ -23,7 +22,6 @@ struct salvo_lane_port {
 
     /* lane -> anyone */
     alignas(SALVO_CACHE_LINE) _Atomic uint32_t asleep; /* 1: in or about to enter net wait */
-    _Atomic uint32_t turned_by; /* caller mode: salvo_thread_id of who turns the lane; else 0 */
 };
 
 /* Puts a command in. 0 or SALVO_RING_FULL. Wakes the lane when it sleeps. Thread: control. */
@@ -41,15 +39,9 @@ void salvo_lane_port_publish(struct salvo_lane_port *port, const struct salvo_ro
  * sleeps (and loads the pointer anew before it uses any). Thread: control. */
 bool salvo_lane_port_moved_on(struct salvo_lane_port *port, uint64_t epoch);
 
-/* Anyone: wakes the lane if its `asleep` word says so. Call after the store that should be seen.
- * Who turns the lane himself is not in its sleep: he is spared the fence, which waits for all that
- * he has stored. */
+/* Anyone: wakes the lane if its `asleep` word says so. Call after the store that should be seen. */
 static inline void salvo_lane_port_wake(struct salvo_lane_port *port)
 {
-    uint32_t turned_by = atomic_load_explicit(&port->turned_by, memory_order_relaxed);
-
-    if (turned_by != 0 && turned_by == salvo_thread_id())
-        return;
     /* Full fence: our store (a ring's tail, the route pointer) before our load of asleep; pairs
      * with the fence in lane_sleep. */
     atomic_thread_fence(memory_order_seq_cst);

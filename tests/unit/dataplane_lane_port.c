@@ -105,20 +105,6 @@ static void only_a_sleeping_lane_is_woken(void **state)
     assert_int_equal(atomic_load(&net.wakes), 0); /* nothing was put in */
 }
 
-/* Caller mode: who turns the lane is not in its sleep, and pays for no fence. */
-static void who_turns_the_lane_does_not_wake_it(void **state)
-{
-    (void)state;
-    init();
-    atomic_store(&port.asleep, 1);
-    atomic_store(&port.turned_by, salvo_thread_id());
-    salvo_lane_port_wake(&port);
-    assert_int_equal(atomic_load(&net.wakes), 0);
-    atomic_store(&port.turned_by, salvo_thread_id() + 1); /* a submitter on another thread */
-    salvo_lane_port_wake(&port);
-    assert_int_equal(atomic_load(&net.wakes), 1);
-}
-
 static void moved_on_when_seen_or_asleep(void **state)
 {
     (void)state;
@@ -197,7 +183,6 @@ int main(void)
         cmocka_unit_test(commands_arrive_in_order_until_the_ring_is_full),
         cmocka_unit_test(events_stay_until_done),
         cmocka_unit_test(only_a_sleeping_lane_is_woken),
-        cmocka_unit_test(who_turns_the_lane_does_not_wake_it),
         cmocka_unit_test(moved_on_when_seen_or_asleep),
         cmocka_unit_test(a_route_is_read_no_more_once_the_lane_moved_on),
     };
