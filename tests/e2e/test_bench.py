@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "bench" / "run"
 
 sys.path.insert(0, str(ROOT / "bench"))
-from suite import bulk, java, loss, report, rig, veth  # noqa: E402  pylint: disable=C0413
+from suite import bulk, java, loss, netns, report, rig, veth  # noqa: E402  pylint: disable=C0413
 
 ROWS = {
     "micro": [
@@ -357,3 +358,18 @@ def test_without_loss_nothing_is_judged(rows):
     assert found["no loss: salvo CUBIC"]["verdict"] == ""
     assert found["0.1 % loss: salvo CUBIC"]["verdict"] == "met"  # 0.8, the median
     assert found["1 % loss: salvo CUBIC"]["verdict"] == "missed"
+
+
+def test_what_is_compared_on_loopback_is_alone_there_and_by_cubic():
+    ours = os.readlink("/proc/self/ns/net")
+    with contextlib.suppress(ZeroDivisionError), netns.loopback():
+        assert os.readlink("/proc/self/ns/net") != ours
+        assert [name for _, name in socket.if_nameindex()] == ["lo"]
+        with socket.create_server(("127.0.0.1", 0)) as listener, \
+                socket.create_connection(listener.getsockname()) as client, \
+                listener.accept()[0] as server:
+            for each in (client, server):
+                by = each.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+                assert by.rstrip(b"\0") == b"cubic"
+        raise ZeroDivisionError  # left as a section is that failed
+    assert os.readlink("/proc/self/ns/net") == ours
