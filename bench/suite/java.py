@@ -16,8 +16,12 @@ from . import netns, programs
 from .report import Runs, number, ratios
 
 sys.path.insert(0, str(programs.ROOT / "tests" / "e2e"))
+from rocketmq import jars  # noqa: E402  pylint: disable=C0413
 from rocketmq.cluster import Cluster, ClusterError  # noqa: E402  pylint: disable=C0413
 
+PEER = programs.ROOT / "bench" / "peers" / "java" / "run"
+VERSION = "5.3.3"
+FETCH_LIMIT_S = 600
 TOPIC = "bench"
 SIZE = 128
 TIMEOUT_S = 30  # a broker that a busy machine stops for a moment is slow, not a failure
@@ -68,14 +72,30 @@ class _Peer:
         return done
 
 
+def _peer_command(*options):
+    return programs.command([sys.executable, PEER, *options])
+
+
+def _peer_environment():
+    return {key: value for key, value in os.environ.items()
+            if key in ("SALVO_CACHE", "SALVO_PEER_JAVA")}
+
+
+def _fetch():
+    """All that the section needs from elsewhere: there is no way out of its namespace."""
+    try:
+        jars.rocketmq(VERSION)
+        jars.tools(VERSION)
+    except jars.JarsError as error:
+        raise programs.Failed(str(error)) from None
+    programs.run(_peer_command("--fetch"), limit_s=FETCH_LIMIT_S, env=_peer_environment())
+
+
 @contextlib.contextmanager
 def _peer(nameserver, mode):
-    args = [sys.executable, programs.ROOT / "bench" / "peers" / "java" / "run", "--nameserver",
-            nameserver, "--topic", TOPIC, "--mode", mode, "--size", SIZE, "--timeout-ms",
-            TIMEOUT_S * 1000, "--commands", *MODES[mode][0]]
-    env = {key: value for key, value in os.environ.items()
-           if key in ("SALVO_CACHE", "SALVO_PEER_JAVA")}
-    with programs.running(programs.command(args), stdin=subprocess.PIPE, env=env) as process:
+    command = _peer_command("--nameserver", nameserver, "--topic", TOPIC, "--mode", mode, "--size",
+                            SIZE, "--timeout-ms", TIMEOUT_S * 1000, "--commands", *MODES[mode][0])
+    with programs.running(command, stdin=subprocess.PIPE, env=_peer_environment()) as process:
         try:
             yield _Peer(process, mode)
         finally:
@@ -199,17 +219,18 @@ def add_rows(report, runs):
 
 def run(plan, report):
     report.settings["java"] = (
-        f"RocketMQ 5.3.3 broker on loopback, {netns.CONGESTION_CONTROL}, "
+        f"RocketMQ {VERSION} broker on loopback, {netns.CONGESTION_CONTROL}, "
         f"waitTimeMillsInSendQueue={BROKER['waitTimeMillsInSendQueue']}; {SIZE} B; sync "
         f"{SYNC_THREADS} threads beside --closed {SYNC_THREADS}, async with {WINDOW} out beside "
         f"--closed {WINDOW}, lists of {LIST} x {LISTS} beside --linger 1ms --closed "
         f"{LISTS * LIST}; salvo threads=caller, idle=gather (its default), batches of {LIST} too; "
         f"{plan.java_repeats} rounds of {plan.java_seconds} s, medians")
     runs = {(who, mode): Runs() for who in ("java", "salvo") for mode in MODES}
+    _fetch()
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(netns.loopback())
-            cluster = stack.enter_context(Cluster("5.3.3", brokers=1, broker_properties=BROKER))
+            cluster = stack.enter_context(Cluster(VERSION, brokers=1, broker_properties=BROKER))
             cluster.create_topic(TOPIC, queues=8)
             nameserver = cluster.nameserver_addresses
             peers = {mode: stack.enter_context(_peer(nameserver, mode)) for mode in MODES}

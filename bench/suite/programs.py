@@ -35,15 +35,16 @@ def command(args, namespace=None, cpu=None):
     return [str(each) for each in args]
 
 
-def environment():
-    return {key: value for key, value in os.environ.items() if not key.startswith("SALVO_")}
+def environment(also=None):
+    ours = {key: value for key, value in os.environ.items() if not key.startswith("SALVO_")}
+    return ours | (also or {})
 
 
 def run(args, limit_s=LIMIT_S, env=None, good=(0,)):
     """Runs to the end; returns standard output."""
     try:
         done = subprocess.run(args, capture_output=True, text=True, timeout=limit_s,
-                              env=env or environment(), preexec_fn=_die_with_parent)
+                              env=environment(env), preexec_fn=_die_with_parent)
     except subprocess.TimeoutExpired:
         raise Failed(f"{' '.join(args)}: not done after {limit_s} s") from None
     if done.returncode not in good:
@@ -89,7 +90,7 @@ def mock(plan, *options, namespace=None, cpu=None):
 def running(args, stdin=subprocess.DEVNULL, env=None):
     """A program that goes on until the end of the block, then gets SIGINT."""
     process = subprocess.Popen(args, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True, env=dict(environment(), **(env or {})),
+                               text=True, env=environment(env),
                                preexec_fn=_die_with_parent)
     try:
         yield process

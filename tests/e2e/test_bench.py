@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rocketmq import jars
 from rocketmq.cluster import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,7 +212,8 @@ class Plan:
     quick = False
     build = Path("/nowhere")
     alone_repeats = 1
-    alone_seconds = warmup = 0.1
+    alone_seconds = warmup = java_seconds = 0.1
+    java_repeats = 1
 
 
 class Pair:
@@ -221,8 +223,9 @@ class Pair:
 @pytest.fixture
 def rows(monkeypatch):
     """A report without a build, and its rows by name."""
-    monkeypatch.setattr(report.programs, "run", lambda *_: "salvo 0")
-    return report.Report(Plan())
+    with monkeypatch.context() as without_build:
+        without_build.setattr(report.programs, "run", lambda *_: "salvo 0")
+        return report.Report(Plan())
 
 
 def by_name(result):
@@ -358,6 +361,23 @@ def test_without_loss_nothing_is_judged(rows):
     assert found["no loss: salvo CUBIC"]["verdict"] == ""
     assert found["0.1 % loss: salvo CUBIC"]["verdict"] == "met"  # 0.8, the median
     assert found["1 % loss: salvo CUBIC"]["verdict"] == "missed"
+
+
+def test_the_java_section_has_fetched_all_when_it_leaves_the_network(rows, tmp_path, monkeypatch):
+    class Left(Exception):
+        pass
+
+    def leave():
+        raise Left
+
+    (tmp_path / "m2").symlink_to(jars.cache() / "m2")
+    monkeypatch.setenv("SALVO_CACHE", str(tmp_path))
+    monkeypatch.setattr(java.netns, "loopback", leave)
+    with pytest.raises(Left):
+        java.run(Plan(), rows)
+    made = {str(each.parent.relative_to(tmp_path)) for each in tmp_path.glob("*/*/complete")}
+    assert made == {"jars/rocketmq-5.3.3", "jars/peer-java", "classes/e2e-5.3.3",
+                    "classes/peer-java"}
 
 
 def test_what_is_compared_on_loopback_is_alone_there_and_by_cubic():
