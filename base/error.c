@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,18 @@ int salvo_error_trace(int code, const char *what, const char *file, int line)
             written = write(STDERR_FILENO, text, SALVO_MIN((size_t)size, sizeof(text) - 1));
     }
     return code;
+}
+
+const char *salvo_error_remedy(int code, const char *otherwise)
+{
+    switch (code) {
+    case -ENOMEM:
+        return SALVO_RAISE_MEMORY;
+    case -EMFILE:
+        return SALVO_RAISE_DESCRIPTORS;
+    default:
+        return otherwise;
+    }
 }
 
 static struct salvo_error_entry *error_find(struct salvo_error_log *log, uint32_t used,

@@ -21,6 +21,14 @@
 
 int salvo_error_trace(int code, const char *what, const char *file, int line);
 
+/* What to raise where a limit of this process is the usual cause. */
+#define SALVO_RAISE_MEMORY      "raise ulimit -v or the cgroup's memory limit"
+#define SALVO_RAISE_DESCRIPTORS "raise ulimit -n or LimitNOFILE"
+#define SALVO_NO_MEMORY         "out of memory; " SALVO_RAISE_MEMORY
+
+/* The one of them for an errno (negative), or `otherwise` where it is of no such limit. */
+const char *salvo_error_remedy(int code, const char *otherwise);
+
 /* The distinct-error log: one entry for each (place, code), with a count and the first and last
  * time, so that a million equal failures are one line. Place is a string that lives for ever (a
  * literal).

@@ -431,7 +431,7 @@ static int load_open(struct salvo_load *load)
     for (unsigned i = 0; i < conf->submitters; i++) {
         load->submitters[i] = salvo_submitter_open(conf->sender);
         if (load->submitters[i] == NULL)
-            return -ENOSPC;
+            return -errno;
     }
     return salvo_payload_init(&load->payload, &conf->payload);
 }

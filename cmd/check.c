@@ -71,8 +71,7 @@ int cmd_check(int argc, char **argv)
     if (code == 0 && (config.net == SALVO_NET_URING || config.net == SALVO_NET_AUTO) &&
         r == -EMFILE)
         code = cmd_fail("check", CMD_EXIT_INVALID,
-                        "too few descriptors for the lanes' networks: raise ulimit -n or "
-                        "LimitNOFILE");
+                        "too few descriptors for the lanes' networks: " SALVO_RAISE_DESCRIPTORS);
     else if (code == 0 && config.net == SALVO_NET_URING && r)
         code = cmd_fail("check", CMD_EXIT_INVALID,
                         "the host refuses io_uring%s: set net to auto or epoll",

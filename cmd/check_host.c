@@ -1,6 +1,7 @@
 /* Host facts that matter to salvo, each with what could be done about it. Only tells, never
  * changes. */
 #include "base/cpu.h"
+#include "base/error.h"
 #include "base/memory.h"
 #include "cmd/check.h"
 #include "control/nets.h"
@@ -38,7 +39,7 @@ static const char *host_uring_remedy(int code, bool first)
     char disabled[16] = "0";
 
     if (code == -EMFILE)
-        return "raise ulimit -n or LimitNOFILE";
+        return SALVO_RAISE_DESCRIPTORS;
     if (!first)
         return "raise the lockable memory; salvo uses epoll in the others meanwhile";
     host_read("/proc/sys/kernel/io_uring_disabled", disabled, sizeof(disabled));

@@ -28,7 +28,7 @@ int cmd_cluster_start(const char *command, const char *const *topics, unsigned t
     int r;
 
     if (conf == NULL)
-        return cmd_fail(command, CMD_EXIT_INVALID, "out of memory");
+        return cmd_fail(command, CMD_EXIT_INVALID, SALVO_NO_MEMORY);
     r = cluster_fill(command, conf, topics, topics_count);
     if (r == 0 && salvo_mock_new(conf, &mock, error, sizeof(error)))
         r = cmd_fail(command, CMD_EXIT_INVALID, "the embedded mock did not start: %s", error);

@@ -292,7 +292,7 @@ int cmd_frame(int argc, char **argv)
     r = run.scratch != NULL ? frame_run(&run, &input) : -ENOMEM;
     if (r)
         code = cmd_fail("frame", CMD_EXIT_FAILED, "%s: %s", run.values.file,
-                        r == -ENOMEM ? "out of memory" : run.error);
+                        r == -ENOMEM ? SALVO_NO_MEMORY : run.error);
     else
         code = CMD_EXIT_GOOD;
     free(run.scratch);

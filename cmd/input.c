@@ -54,7 +54,7 @@ int cmd_input_read(const char *command, const char *path, size_t size_max,
         if (r == -EFBIG)
             cmd_fail(command, 0, "%s: over %zu bytes", path, size_max);
         else
-            cmd_fail(command, 0, "%s: %s", path, strerror(-r));
+            cmd_fail(command, 0, "%s: %s", path, r == -ENOMEM ? SALVO_NO_MEMORY : strerror(-r));
         free(input.bytes);
         return -1;
     }

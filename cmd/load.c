@@ -143,7 +143,7 @@ static int load_lists(struct load_run *run)
 
     run->topics_text = strdup(values->topics);
     if (run->topics_text == NULL)
-        return cmd_fail("load", CMD_EXIT_INVALID, "out of memory");
+        return cmd_fail("load", CMD_EXIT_INVALID, SALVO_NO_MEMORY);
     run->conf.topics_count = load_split(run->topics_text, run->topics, SALVO_LOAD_TOPICS_MAX);
     if (run->conf.topics_count == 0)
         return cmd_fail("load", CMD_EXIT_INVALID,
@@ -153,7 +153,7 @@ static int load_lists(struct load_run *run)
         return 0;
     run->tags_text = strdup(values->tags);
     if (run->tags_text == NULL)
-        return cmd_fail("load", CMD_EXIT_INVALID, "out of memory");
+        return cmd_fail("load", CMD_EXIT_INVALID, SALVO_NO_MEMORY);
     payload->tags_count = load_split(run->tags_text, payload->tags, SALVO_PAYLOAD_TAGS_MAX);
     if (payload->tags_count == 0)
         return cmd_fail("load", CMD_EXIT_INVALID,
@@ -517,7 +517,8 @@ static int load_run(struct load_run *run)
     r = salvo_load_run(&run->conf, &run->live.shared, &run->result);
     cmd_load_live_stop(&run->live);
     if (r)
-        return cmd_fail("load", CMD_EXIT_INVALID, "the generator did not start: %s", strerror(-r));
+        return cmd_fail("load", CMD_EXIT_INVALID, "the generator did not start: %s; %s",
+                        strerror(-r), salvo_error_remedy(r, "raise submitters_max"));
     salvo_load_result_join(&run->result, &run->live.shared, &run->live.taken);
     return load_report(run);
 }
@@ -528,7 +529,7 @@ int cmd_load(int argc, char **argv)
     int code;
 
     if (run == NULL)
-        return cmd_fail("load", CMD_EXIT_INVALID, "out of memory");
+        return cmd_fail("load", CMD_EXIT_INVALID, SALVO_NO_MEMORY);
     run->values.topics = "SalvoLoad";
     run->values.size = (struct cmd_sizes){128, 128};
     run->values.seed = 1;

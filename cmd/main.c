@@ -65,7 +65,7 @@ int cmd_fail(const char *command, int code, const char *format, ...)
     size = vasprintf(&text, format, args);
     va_end(args);
     if (size < 0) {
-        fprintf(stderr, "salvo %s: out of memory\n", command);
+        fprintf(stderr, "salvo %s: %s\n", command, SALVO_NO_MEMORY);
         return code;
     }
     salvo_text_make_printable(text);

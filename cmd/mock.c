@@ -195,7 +195,7 @@ int cmd_mock(int argc, char **argv)
     cmd_stop_init();
     conf = calloc(1, sizeof(*conf));
     if (conf == NULL)
-        return cmd_fail("mock", CMD_EXIT_INVALID, "out of memory");
+        return cmd_fail("mock", CMD_EXIT_INVALID, SALVO_NO_MEMORY);
     code = mock_conf_fill(conf, &values);
     if (code == 0 && salvo_mock_new(conf, &mock, error, sizeof(error)))
         code = cmd_fail("mock", CMD_EXIT_INVALID, "%s", error);

@@ -308,7 +308,7 @@ static int send_lines(struct send_run *run)
     int r = 0;
 
     if (lines_init(&lines, run->config.body_size_max))
-        return cmd_fail("send", CMD_EXIT_INVALID, "out of memory");
+        return cmd_fail("send", CMD_EXIT_INVALID, SALVO_NO_MEMORY);
     for (bool over = false; !over && r == 0 && cmd_stop == 0;) {
         switch (lines_next(&lines, &line, &size)) {
         case LINES_LINE:
@@ -351,7 +351,7 @@ static int send_whole(struct send_run *run)
     int r = 0;
 
     if (lines_init(&lines, run->config.body_size_max))
-        return cmd_fail("send", CMD_EXIT_INVALID, "out of memory");
+        return cmd_fail("send", CMD_EXIT_INVALID, SALVO_NO_MEMORY);
     while (r == 0 && !lines.ended && lines.end <= lines.size_max && cmd_stop == 0)
         r = send_read(run, &lines);
     if (r == 0 && lines.end > lines.size_max)

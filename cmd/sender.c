@@ -84,7 +84,7 @@ static int sender_conf_fill(salvo_conf *conf, const struct salvo_config *config,
 
 int cmd_sender_open(struct cmd_sender *s, const char *command, const struct salvo_config *config)
 {
-    char error[SALVO_ERROR_MAX] = "out of memory";
+    char error[SALVO_ERROR_MAX] = SALVO_NO_MEMORY;
     salvo_conf *conf = salvo_conf_new();
 
     cmd_capture_init();

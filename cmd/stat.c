@@ -264,7 +264,7 @@ int cmd_stat(int argc, char **argv)
     if (run.before != NULL)
         code = stat_show(&run);
     else
-        code = cmd_fail("stat", CMD_EXIT_FAILED, "out of memory");
+        code = cmd_fail("stat", CMD_EXIT_FAILED, SALVO_NO_MEMORY);
     free(run.before);
     salvo_statfile_view_close(&run.view);
     return code;

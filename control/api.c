@@ -143,7 +143,7 @@ salvo *salvo_open_in(const salvo_conf *conf, const struct salvo_sender_env *env,
     sender =
         aligned_alloc(2 * SALVO_CACHE_LINE, salvo_align_up(sizeof(*sender), 2 * SALVO_CACHE_LINE));
     if (sender == NULL) {
-        snprintf(errbuf, errbuf_size, "out of memory");
+        snprintf(errbuf, errbuf_size, "%s", SALVO_NO_MEMORY);
         return NULL;
     }
     sender->sink = conf->sink;
@@ -154,7 +154,7 @@ salvo *salvo_open_in(const salvo_conf *conf, const struct salvo_sender_env *env,
     }
     sender->topics = calloc(conf->config.topics_max, sizeof(*sender->topics));
     if (sender->topics == NULL) {
-        snprintf(errbuf, errbuf_size, "out of memory");
+        snprintf(errbuf, errbuf_size, "%s", SALVO_NO_MEMORY);
         free(sender);
         return NULL;
     }

@@ -9,6 +9,7 @@
 #include "control/config_table.h"
 
 #include "base/assert.h"
+#include "base/error.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -230,7 +231,7 @@ static int load_parse(struct yaml_load *load, yaml_parser_t *parser)
 
         if (!yaml_parser_parse(parser, &event)) {
             char what[256];
-            const char *problem = parser->problem != NULL ? parser->problem : "out of memory";
+            const char *problem = parser->problem != NULL ? parser->problem : SALVO_NO_MEMORY;
 
             snprintf(what, sizeof(what), "not YAML: %.160s; check quotes, colons and indentation",
                      problem);
@@ -272,7 +273,7 @@ int salvo_config_load_file(struct salvo_config *config, const char *path,
     }
     if (!yaml_parser_initialize(&parser)) {
         fclose(file);
-        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX, "%.200s: out of memory", path);
+        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX, "%.200s: %s", path, SALVO_NO_MEMORY);
         return -ENOMEM;
     }
     yaml_parser_set_input_file(&parser, file);

@@ -342,7 +342,7 @@ int salvo_nets_start(struct salvo_nets *nets, const struct salvo_config *config,
         .clock = clock,
         .log = log,
     };
-    char error[SALVO_CONFIG_ERROR_MAX] = "out of memory";
+    char error[SALVO_CONFIG_ERROR_MAX] = SALVO_NO_MEMORY;
     int r;
 
     *nets = (struct salvo_nets){.config = config};

@@ -277,8 +277,10 @@ static int sender_net_open(void *arg, uint32_t lane_index, const struct salvo_ne
 
 static int sender_error(char *errbuf, size_t errbuf_size, int code, const char *what)
 {
-    snprintf(errbuf, errbuf_size, "%s: %s%s", what, strerror(-code),
-             code == -EMFILE ? "; raise ulimit -n or LimitNOFILE" : "");
+    const char *remedy = salvo_error_remedy(code, NULL);
+
+    snprintf(errbuf, errbuf_size, "%s: %s%s%s", what, strerror(-code), remedy != NULL ? "; " : "",
+             remedy != NULL ? remedy : "");
     return salvo_raise(code);
 }
 
@@ -286,14 +288,7 @@ static int sender_error(char *errbuf, size_t errbuf_size, int code, const char *
 static int sender_net_error(char *errbuf, size_t errbuf_size, int code, const char *what,
                             bool uring)
 {
-    if (code == -EMFILE)
-        return sender_error(errbuf, errbuf_size, code, what);
-    if (!uring && code == -ENOMEM) {
-        snprintf(errbuf, errbuf_size, "%s: %s; raise ulimit -v or the cgroup's memory limit", what,
-                 strerror(-code));
-        return salvo_raise(code);
-    }
-    if (!uring)
+    if (!uring || code == -EMFILE)
         return sender_error(errbuf, errbuf_size, code, what);
     snprintf(errbuf, errbuf_size,
              "%s: the host refuses io_uring (%s): set net to auto or epoll; salvo check says more",

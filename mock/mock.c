@@ -55,8 +55,7 @@ static int new_refuse(char *errbuf, size_t errbuf_size, const char *text)
 
 static int new_no_memory(const struct salvo_mock_conf *conf, char *errbuf, size_t errbuf_size)
 {
-    snprintf(errbuf, errbuf_size,
-             "mock: out of memory; raise ulimit -v or the cgroup's memory limit%s",
+    snprintf(errbuf, errbuf_size, "mock: %s%s", SALVO_NO_MEMORY,
              conf->remember ? ", or lower remember_max" : "");
     return salvo_raise(-ENOMEM);
 }

@@ -16,8 +16,7 @@ static int open_net(struct salvo_mock *mock, char *errbuf, size_t errbuf_size)
     r = salvo_net_open(mock->conf.net, &net_conf, &net, &mock->net_note);
     if (r) {
         snprintf(errbuf, errbuf_size, "mock: network backend \"%s\" cannot be opened: %s; %s",
-                 mock->conf.net, strerrordesc_np(-r),
-                 r == -ENOMEM ? "raise ulimit -v or the cgroup's memory limit" : "try \"epoll\"");
+                 mock->conf.net, strerrordesc_np(-r), salvo_error_remedy(r, "try \"epoll\""));
         return salvo_trace(r);
     }
     for (uint32_t i = 0; i < mock->hosts_count; i++)
@@ -79,8 +78,8 @@ static int open_host(struct salvo_mock *mock, uint32_t index, char *errbuf, size
     r = salvo_net_listen(host->net, &host->endpoint, MOCK_COOKIE_LISTENER | index);
     if (r) {
         open_address(mock, host);
-        snprintf(errbuf, errbuf_size, "mock: cannot listen on %s: %s; choose another port, or 0",
-                 host->address, strerrordesc_np(-r));
+        snprintf(errbuf, errbuf_size, "mock: cannot listen on %s: %s; %s", host->address,
+                 strerrordesc_np(-r), salvo_error_remedy(r, "choose another port, or 0"));
         return salvo_trace(r);
     }
     open_address(mock, host);

@@ -510,21 +510,45 @@ def test_a_route_with_a_broker_that_cannot_be_reached(kind):
         assert {(r["code"], r["broker"]) for r in s.done} == {("ok", "good")}
 
 
-@pytest.mark.parametrize("kib", [30_000, 50_000, 70_000, 100_000, 200_000, 280_000, 330_000])
-def test_with_little_memory_each_error_names_a_limit_or_an_option(salvo_bin, kib):
-    """Where it stops differs from host to host; that it says what to raise or lower does not."""
+def run_with_memory(kib, *command):
     limit = kib << 10
-    done = run(
-        salvo_bin,
-        "load",
-        "--count",
-        1000,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    return run(
+        *command, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     )
+
+
+def assert_names_a_limit_or_an_option(done):
     if done.returncode != 0:
         assert done.returncode == 2, done.stderr
         assert re.search("ulimit|lower", done.stderr), done.stderr
         assert "remember_max" not in done.stderr
+
+
+@pytest.mark.parametrize("kib", [30_000, 50_000, 70_000, 100_000, 200_000, 280_000, 330_000])
+def test_with_little_memory_each_error_names_a_limit_or_an_option(salvo_bin, kib):
+    """Where it stops differs from host to host; that it says what to raise or lower does not."""
+    assert_names_a_limit_or_an_option(run_with_memory(kib, salvo_bin, "load", "--count", 1000))
+
+
+def test_wherever_memory_ends_the_error_names_a_limit_or_an_option(salvo_bin):
+    """From the least with which a process comes up at all (its libraries are not ours). Addresses
+    are not random here: they decide where the memory ends."""
+    salvo = ("setarch", "-R", salvo_bin)
+    first = next(
+        kib for kib in range(4096, 400_000, 256) if run_with_memory(kib, *salvo, "--help").stdout
+    )
+    for kib in range(first, first + 16_384, 256):
+        assert_names_a_limit_or_an_option(run_with_memory(kib, *salvo, "load", "--count", 1000))
+
+
+@pytest.mark.parametrize("limit", range(4, 13))
+def test_with_too_few_descriptors_to_start_the_error_names_their_limit(salvo_bin, limit):
+    done = run(
+        *(salvo_bin, "load", "--count", 10),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)),
+    )
+    assert done.returncode == 2
+    assert re.search("Too many open files; raise ulimit -n or LimitNOFILE$", done.stderr, re.M)
 
 
 # --- plans that cannot be
