@@ -7,12 +7,15 @@ import re
 
 from . import programs
 
-# What was promised: (row, which benchmark it is, ns at most). Of several repetitions the smallest
-# counts: on a shared machine the others measure the others. CPU time, but for two threads, where
-# one waits for the other. A benchmark that counts items gives ns per item.
-PROMISED = (
-    ("ring, 8 bytes, burst 8", r"^ring_8_bytes_burst_8/two_threads", 3),
-    ("ring, 128-byte slot to the other core", r"^ring_128_bytes_wake_check/two_threads", 40),
+# (row, which benchmark it is, ns at most). Of several repetitions the smallest counts: on a shared
+# machine the others measure the others. CPU time, but for two threads, where one waits for the
+# other. A benchmark that counts items gives ns per item. Without a limit: shown beside, not judged.
+OPERATIONS = (
+    ("ring, 8 bytes, burst 8", r"^ring_8_bytes_burst_8/two_threads(/real_time)?$", 3),
+    ("ring, 128-byte slot to the other core",
+     r"^ring_128_bytes_wake_check/two_threads(/real_time)?$", 40),
+    ("ring, 128-byte slot, its reader does nothing but look",
+     r"^ring_128_bytes_wake_check/two_threads_hammered", None),
     ("send header", r"^template/binary/62$", 20),
     ("1 KB frame with its copy", r"^frame_1k/binary/62$", 80),
     ("send response, binary", r"^answer/binary$", 40),
@@ -87,17 +90,18 @@ def _tcp(plan, report):
 
 
 def run(plan, report):
-    pattern = "|".join(f"(?:{each})" for _, each, _ in PROMISED)
+    pattern = "|".join(f"(?:{each})" for _, each, _ in OPERATIONS)
     best = {}
     for program in _programs(plan):
         best.update(_measure(plan, program, pattern))
-    for row, wanted, target in PROMISED:
+    for row, wanted, target in OPERATIONS:
         found = sorted((ns, name) for name, ns in best.items() if re.search(wanted, name))
+        judged = {"target": f"<= {target} ns"} if target else {}
         if not found:
-            report.add("micro", row, None, f"<= {target} ns",
-                       detail="no such benchmark in this build")
+            report.add("micro", row, None, detail="no such benchmark in this build", **judged)
             continue
         ns, name = found[0]
-        report.add("micro", row, f"{ns:.1f} ns", f"<= {target} ns", ns <= target,
-                   ratio=ns / target, detail=name, figures={"ns": ns})
+        if target:
+            judged.update(met=ns <= target, ratio=ns / target)
+        report.add("micro", row, f"{ns:.1f} ns", detail=name, figures={"ns": ns}, **judged)
     _tcp(plan, report)

@@ -25,6 +25,7 @@ ROWS = {
     "micro": [
         "ring, 8 bytes, burst 8",
         "ring, 128-byte slot to the other core",
+        "ring, 128-byte slot, its reader does nothing but look",
         "send header",
         "1 KB frame with its copy",
         "send response, binary",
