@@ -117,13 +117,14 @@ static void add_sends(void)
 
 /* Answers of one connection: opaque, offset and id go up from one to the next. */
 #define ANSWERS 16u
+#define IDS_MAX 200u /* of a batch */
 
 struct answer_case {
     uint32_t next;
     struct salvo_answer_mould mould;
     struct salvo_send_answer answer;
     struct salvo_frame frames[ANSWERS];
-    uint8_t bytes[ANSWERS][512];
+    uint8_t bytes[ANSWERS][512 + IDS_MAX * 33];
 };
 
 /* As a lane does it: like the last one. */
@@ -156,13 +157,17 @@ static void answer_frame(void *argument)
     salvo_assert(salvo_send_answer_read_like(&c->mould, &c->answer, &frame) == 0);
 }
 
-static void answer_write(struct answer_case *c, uint32_t index, enum salvo_header_form form)
+/* One for a message, or a batch of `ids`. */
+static void answer_write(struct answer_case *c, uint32_t index, enum salvo_header_form form,
+                         uint32_t ids)
 {
     struct salvo_header header = {.version = 479, .opaque = 1234567890 + (int32_t)index, .flag = 1};
-    char id[33], offset[8];
+    char id[IDS_MAX * 33 + 1], offset[8];
     const char *why;
 
-    snprintf(id, sizeof(id), "0A01020300002A9F%016X", 0x123u + 289 * index);
+    for (uint32_t i = 0; i < ids; i++)
+        snprintf(id + i * 33, 34, "0A01020300002A9F%016X,", 0x123u + 289 * (index * ids + i));
+    id[ids * 33 - 1] = '\0';
     snprintf(offset, sizeof(offset), "%u", 5512345 + index);
     salvo_header_add(&header, "queueId", SALVO_TEXT("2"));
     salvo_header_add(&header, "transactionId", SALVO_TEXT("0A01020310921234ABCD000000010000"));
@@ -176,23 +181,24 @@ static void answer_write(struct answer_case *c, uint32_t index, enum salvo_heade
                                    &c->frames[index], &why) == 0);
 }
 
-static struct answer_case *answer_case(enum salvo_header_form form)
+static struct answer_case *answer_case(enum salvo_header_form form, uint32_t ids)
 {
     struct answer_case *c = calloc(1, sizeof(*c));
 
     salvo_assert(c != NULL);
     for (uint32_t i = 0; i < ANSWERS; i++)
-        answer_write(c, i, form);
+        answer_write(c, i, form, ids);
     return c;
 }
 
 static void add_answers(void)
 {
-    add("answer/binary", answer, answer_case(SALVO_HEADER_BINARY), 0);
-    add("answer/json", answer, answer_case(SALVO_HEADER_JSON), 0);
-    add("answer_unlike/binary", answer_unlike, answer_case(SALVO_HEADER_BINARY), 0);
-    add("answer_unlike/json", answer_unlike, answer_case(SALVO_HEADER_JSON), 0);
-    add("answer_frame/json", answer_frame, answer_case(SALVO_HEADER_JSON), 0);
+    add("answer/binary", answer, answer_case(SALVO_HEADER_BINARY, 1), 0);
+    add("answer/json", answer, answer_case(SALVO_HEADER_JSON, 1), 0);
+    add("answer_unlike/binary", answer_unlike, answer_case(SALVO_HEADER_BINARY, 1), 0);
+    add("answer_unlike/json", answer_unlike, answer_case(SALVO_HEADER_JSON, 1), 0);
+    add("answer/json_batch_200", answer, answer_case(SALVO_HEADER_JSON, IDS_MAX), 0);
+    add("answer_frame/json", answer_frame, answer_case(SALVO_HEADER_JSON, 1), 0);
 }
 
 /* --- batch items and ids ---------------------------------------------------------------------- */

@@ -175,6 +175,11 @@ static void check_against_header(enum salvo_header_form form, const char *text, 
     assert_int_equal(answer.flag, header.flag);
     assert_int_equal(answer.version, header.version);
     assert_int_equal(answer.remark.text != NULL, header.remark.text != NULL);
+    if (!answer.remark_escaped) {
+        assert_int_equal(answer.remark.size, header.remark.size);
+        if (answer.remark.size != 0)
+            assert_memory_equal(answer.remark.text, header.remark.text, answer.remark.size);
+    }
     has = salvo_header_ext(&header, "msgId").text != NULL &&
           !salvo_header_ext_integer(&header, "queueId", &value) && value >= 0 &&
           value <= INT32_MAX && !salvo_header_ext_integer(&header, "queueOffset", &value) &&
@@ -230,6 +235,25 @@ static void json_variants_read_as_the_general_reader_reads_them(void **state)
 
     for (size_t i = 0; i < SALVO_ARRAY_LENGTH(cases); i++)
         check_against_header(SALVO_HEADER_JSON, cases[i], strlen(cases[i]));
+}
+
+/* A batch's ids are long: long strings are read many bytes at a time. */
+static void what_is_unusual_is_seen_anywhere_in_a_long_string(void **state)
+{
+    enum { LENGTH = 200 };
+    static const char *const parts[] = {"a",       "\"",       "\\\"", "\\\\", "\\n",
+                                        "\\u00fc", "\xc3\xbc", "\xff", "\x01", "\\x"};
+    char text[LENGTH + 64];
+
+    for (int length = 0; length <= LENGTH; length++)
+        for (int at = 0; at <= length; at++)
+            for (size_t part = length < LENGTH ? 1 : 0; part < SALVO_ARRAY_LENGTH(parts); part++) {
+                int size = snprintf(text, sizeof(text),
+                                    "{\"code\":1,\"opaque\":1,\"remark\":\"%0*d%s%0*d\"}", at, 0,
+                                    parts[part], length - at, 0);
+
+                check_against_header(SALVO_HEADER_JSON, text, (size_t)size);
+            }
 }
 
 static void answers_cut_anywhere_are_refused(void **state)
@@ -470,6 +494,7 @@ int main(void)
         cmocka_unit_test(only_false_turns_the_trace_off),
         cmocka_unit_test(an_offset_that_is_no_number_is_no_offset),
         cmocka_unit_test(json_variants_read_as_the_general_reader_reads_them),
+        cmocka_unit_test(what_is_unusual_is_seen_anywhere_in_a_long_string),
         cmocka_unit_test(answers_cut_anywhere_are_refused),
         cmocka_unit_test(damaged_answers_read_as_the_general_reader_reads_them),
         cmocka_unit_test(an_answer_like_the_last_reads_as_any),
