@@ -50,6 +50,18 @@ const char *salvo_error_remedy(int code, const char *otherwise)
     }
 }
 
+const char *salvo_error_text(int code)
+{
+    switch (code) {
+    case -ENOMEM:
+        return "Cannot allocate memory; " SALVO_RAISE_MEMORY;
+    case -EMFILE:
+        return "Too many open files; " SALVO_RAISE_DESCRIPTORS;
+    default:
+        return strerrordesc_np(-code);
+    }
+}
+
 static struct salvo_error_entry *error_find(struct salvo_error_log *log, uint32_t used,
                                             const char *place, int32_t code)
 {

@@ -29,6 +29,9 @@ int salvo_error_trace(int code, const char *what, const char *file, int line);
 /* The one of them for an errno (negative), or `otherwise` where it is of no such limit. */
 const char *salvo_error_remedy(int code, const char *otherwise);
 
+/* What the system says of an errno (negative), with the remedy where it is of such a limit. */
+const char *salvo_error_text(int code);
+
 /* The distinct-error log: one entry for each (place, code), with a count and the first and last
  * time, so that a million equal failures are one line. Place is a string that lives for ever (a
  * literal).

@@ -1,5 +1,6 @@
 /* salvo check: every option with its source, the plan, and what the host offers. */
 #include "cmd/check.h"
+#include "base/error.h"
 #include "cmd/cmd.h"
 #include "cmd/sender.h"
 #include "control/sender.h"

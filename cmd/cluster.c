@@ -1,5 +1,6 @@
 /* The embedded mock cluster: see cluster.h. */
 #include "cmd/cluster.h"
+#include "base/error.h"
 #include "cmd/cmd.h"
 
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * exit code. */
 #pragma once
 
-#include "base/error.h"
+#include "base/base.h"
 
 #define CMD_EXIT_GOOD   0
 #define CMD_EXIT_FAILED 1 /* some message failed; malformed input */

@@ -1,9 +1,10 @@
 /* salvo frame: hex, a capture or raw bytes in, readable frames out. */
 #include "cmd/frame.h"
-#include "cmd/cmd.h"
-#include "cmd/options.h"
-
 #include "base/bytes.h"
+#include "base/error.h"
+#include "cmd/cmd.h"
+
+#include "cmd/options.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,5 +1,6 @@
 /* A whole file in memory: see input.h. */
 #include "cmd/input.h"
+#include "base/error.h"
 #include "cmd/cmd.h"
 #include "cmd/stop.h"
 
@@ -44,7 +45,7 @@ int cmd_input_read(const char *command, const char *path, size_t size_max,
     int r;
 
     if (fd < 0) {
-        cmd_fail(command, 0, "%s: %s", path, strerror(errno));
+        cmd_fail(command, 0, "%s: %s", path, salvo_error_text(-errno));
         return -1;
     }
     r = input_read_all(fd, size_max, &input);
@@ -54,7 +55,7 @@ int cmd_input_read(const char *command, const char *path, size_t size_max,
         if (r == -EFBIG)
             cmd_fail(command, 0, "%s: over %zu bytes", path, size_max);
         else
-            cmd_fail(command, 0, "%s: %s", path, r == -ENOMEM ? SALVO_NO_MEMORY : strerror(-r));
+            cmd_fail(command, 0, "%s: %s", path, salvo_error_text(r));
         free(input.bytes);
         return -1;
     }

@@ -1,4 +1,5 @@
 /* salvo load: generated messages at a rate or through a window, and a report. */
+#include "base/error.h"
 #include "bench/report.h"
 #include "cmd/cluster.h"
 #include "cmd/cmd.h"
@@ -313,7 +314,8 @@ static int load_open_file(const char *option, const char *path, FILE **ret_file,
     if (*ret_file == NULL)
         *ret_file = fopen(path, "a");
     if (*ret_file == NULL)
-        return cmd_fail("load", CMD_EXIT_INVALID, "--%s %s: %s", option, path, strerror(errno));
+        return cmd_fail("load", CMD_EXIT_INVALID, "--%s %s: %s", option, path,
+                        salvo_error_text(-errno));
     return 0;
 }
 
@@ -517,8 +519,8 @@ static int load_run(struct load_run *run)
     r = salvo_load_run(&run->conf, &run->live.shared, &run->result);
     cmd_load_live_stop(&run->live);
     if (r)
-        return cmd_fail("load", CMD_EXIT_INVALID, "the generator did not start: %s; %s",
-                        strerror(-r), salvo_error_remedy(r, "raise submitters_max"));
+        return cmd_fail("load", CMD_EXIT_INVALID, "the generator did not start: %s",
+                        salvo_error_text(r));
     salvo_load_result_join(&run->result, &run->live.shared, &run->live.taken);
     return load_report(run);
 }

@@ -1,5 +1,6 @@
 /* salvo: the dispatch table. Each command has its own file and its own --help. */
 #include "base/bytes.h"
+#include "base/error.h"
 #include "cmd/cmd.h"
 #include "cmd/options.h"
 #include "include/salvo.h"
@@ -10,6 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* jemalloc reads it. One arena: what a salvo allocates while it sends is little, and where memory
+ * ends, jemalloc 5.3 locks the arena that it could not make for a new thread. */
+extern const char *malloc_conf;
+SALVO_PUBLIC const char *malloc_conf = "narenas:1";
 
 struct main_command {
     const char *name;

@@ -2,6 +2,7 @@
 #include "mock/mock.h"
 #include "base/assert.h"
 #include "base/cpu.h"
+#include "base/error.h"
 #include "cmd/cmd.h"
 #include "cmd/input.h"
 #include "cmd/options.h"

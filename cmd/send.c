@@ -1,6 +1,7 @@
 /* salvo send: lines of a file or of standard input, one message each; or a whole file as one
  * message. */
 #include "base/bytes.h"
+#include "base/error.h"
 #include "cmd/cmd.h"
 #include "cmd/lines.h"
 #include "cmd/sender.h"
@@ -275,7 +276,7 @@ static int send_read(struct send_run *run, struct lines *lines)
     if (r && r != -EAGAIN && r != -EINTR)
         return cmd_fail(
             "send", lines->number == 0 ? CMD_EXIT_INVALID : CMD_EXIT_FAILED, "reading %s: %s",
-            run->values.file != NULL ? run->values.file : "standard input", strerror(-r));
+            run->values.file != NULL ? run->values.file : "standard input", salvo_error_text(r));
     return 0;
 }
 
@@ -390,7 +391,7 @@ static int send_open_file(struct send_run *run)
         return 0;
     run->fd = open(file, O_RDONLY | O_CLOEXEC);
     if (run->fd < 0)
-        return cmd_fail("send", CMD_EXIT_INVALID, "%s: %s", file, strerror(errno));
+        return cmd_fail("send", CMD_EXIT_INVALID, "%s: %s", file, salvo_error_text(-errno));
     return 0;
 }
 
@@ -443,7 +444,8 @@ static int send_open(struct send_run *run)
         return CMD_EXIT_INVALID;
     run->submitter = salvo_submitter_open(run->sender.sender);
     if (run->submitter == NULL)
-        return cmd_fail("send", CMD_EXIT_INVALID, "no submitter; raise -D submitters_max=N");
+        return cmd_fail("send", CMD_EXIT_INVALID, "no submitter: %s",
+                        errno == ENOSPC ? "raise -D submitters_max=N" : salvo_error_text(-errno));
     return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "cmd/sender.h"
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "cmd/cmd.h"
 #include "cmd/stop.h"
 #include "codec/message.h"
@@ -120,7 +121,7 @@ salvo_topic *cmd_sender_topic(struct cmd_sender *s, const char *name)
     if (topic == NULL && errno == ENOSPC)
         cmd_fail(s->command, 0, "--topic '%s': one too many; raise -D topics_max=N", name);
     else if (topic == NULL)
-        cmd_fail(s->command, 0, "--topic '%s': %s", name, strerror(errno));
+        cmd_fail(s->command, 0, "--topic '%s': %s", name, salvo_error_text(-errno));
     return topic;
 }
 

@@ -2,6 +2,7 @@
  * asking it. */
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "cmd/cmd.h"
 #include "cmd/options.h"
 #include "cmd/stop.h"

@@ -248,10 +248,10 @@ static uint64_t word_match(uint64_t word, char c)
     return (x - BYTES(1)) & ~x & BYTES(0x80);
 }
 
+#define SCAN_BLOCK 64 /* bytes: four vectors of SSE2 for one look at what they found */
+
 /* Whether a block has neither quote nor backslash; *high gathers its top bits. Compiled to vectors:
  * the ids of a batch are one string of some kilobytes. */
-#define SCAN_BLOCK 64
-
 static inline bool block_is_plain(const uint8_t *block, uint64_t *high)
 {
     uint8_t stop = 0, top = 0;

@@ -222,6 +222,12 @@ static int load_event(struct yaml_load *load, const yaml_event_t *event)
     }
 }
 
+static int yaml_no_memory(struct yaml_load *load)
+{
+    snprintf(load->error, SALVO_CONFIG_ERROR_MAX, "%.200s: %s", load->path, SALVO_NO_MEMORY);
+    return salvo_raise(-ENOMEM);
+}
+
 static int load_parse(struct yaml_load *load, yaml_parser_t *parser)
 {
     for (int i = 0; i < YAML_EVENTS_MAX; i++) {
@@ -231,10 +237,11 @@ static int load_parse(struct yaml_load *load, yaml_parser_t *parser)
 
         if (!yaml_parser_parse(parser, &event)) {
             char what[256];
-            const char *problem = parser->problem != NULL ? parser->problem : SALVO_NO_MEMORY;
 
+            if (parser->error == YAML_MEMORY_ERROR)
+                return yaml_no_memory(load);
             snprintf(what, sizeof(what), "not YAML: %.160s; check quotes, colons and indentation",
-                     problem);
+                     parser->problem);
             return fail_at(load, parser->problem_mark, what);
         }
         type = event.type;
@@ -265,16 +272,13 @@ int salvo_config_load_file(struct salvo_config *config, const char *path,
         r = -errno;
         if (file != NULL)
             fclose(file);
-        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
-                 "%.200s: cannot be read: %s; check the path given "
-                 "with --config",
-                 path, strerror(-r));
+        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX, "%.200s: cannot be read: %s; %s", path,
+                 strerror(-r), salvo_error_remedy(r, "check the path given with --config"));
         return r;
     }
     if (!yaml_parser_initialize(&parser)) {
         fclose(file);
-        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX, "%.200s: %s", path, SALVO_NO_MEMORY);
-        return -ENOMEM;
+        return yaml_no_memory(&load);
     }
     yaml_parser_set_input_file(&parser, file);
     r = load_parse(&load, &parser);

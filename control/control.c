@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/cpu.h"
+#include "base/error.h"
 #include "control/net_by_lane.h"
 
 #include <errno.h>
@@ -26,10 +27,10 @@ static void control_connection_down(struct salvo_control *control, const struct 
     const char *name = salvo_control_broker_name(control, event->broker);
 
     if (event->code == EMFILE)
-        salvo_report_error(&control->report, "lane: connection", -EMFILE,
-                           "broker %s: this process is out of descriptors (EMFILE); raise ulimit "
-                           "-n or LimitNOFILE",
-                           name);
+        salvo_report_error(
+            &control->report, "lane: connection", -EMFILE,
+            "broker %s: this process is out of descriptors (EMFILE); " SALVO_RAISE_DESCRIPTORS,
+            name);
     else
         salvo_report_error(&control->report, "lane: connection", -(int32_t)event->down - 1,
                            "broker %s: %s (%d)", name, salvo_net_down_text(event->down),

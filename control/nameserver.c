@@ -2,6 +2,7 @@
 #include "control/nameserver.h"
 
 #include "base/assert.h"
+#include "base/error.h"
 #include "codec/route_data.h"
 
 #include <errno.h>
@@ -203,9 +204,8 @@ static void query_send(struct salvo_nameservers *ns, struct salvo_nameserver_que
     r = salvo_rpc_request(ns->rpc, &call, now_ns);
     if (r)
         query_fail_errno(ns, query, r,
-                         r == -EMFILE
-                             ? "out of descriptors (EMFILE), raise ulimit -n or LimitNOFILE"
-                             : "no connection can be made",
+                         r == -EMFILE ? "out of descriptors (EMFILE), " SALVO_RAISE_DESCRIPTORS
+                                      : "no connection can be made",
                          now_ns);
 }
 

@@ -1,6 +1,8 @@
 /* Set-up, threads and stop of a sender: see sender.h. */
 #include "control/sender.h"
 
+#include "base/error.h"
+
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -277,10 +279,7 @@ static int sender_net_open(void *arg, uint32_t lane_index, const struct salvo_ne
 
 static int sender_error(char *errbuf, size_t errbuf_size, int code, const char *what)
 {
-    const char *remedy = salvo_error_remedy(code, NULL);
-
-    snprintf(errbuf, errbuf_size, "%s: %s%s%s", what, strerror(-code), remedy != NULL ? "; " : "",
-             remedy != NULL ? remedy : "");
+    snprintf(errbuf, errbuf_size, "%s: %s", what, salvo_error_text(code));
     return salvo_raise(code);
 }
 

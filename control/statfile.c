@@ -2,6 +2,7 @@
 #include "control/statfile.h"
 
 #include "base/assert.h"
+#include "base/error.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -241,7 +242,7 @@ int salvo_statfile_open(struct salvo_statfile *file, const struct salvo_statfile
         return open_file(file, &header, conf, ret_error);
     r = map(file, -1, header.size);
     if (r) {
-        snprintf(ret_error, SALVO_STATFILE_ERROR_MAX, "no memory for counters: %s", strerror(-r));
+        snprintf(ret_error, SALVO_STATFILE_ERROR_MAX, "counters: %s", salvo_error_text(r));
         return r;
     }
     fill(file, &header, conf);

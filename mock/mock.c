@@ -5,6 +5,7 @@
  * thread; they never touch a net, which belongs to the thread that turns. */
 #include "mock/mock_internal.h"
 #include "base/cpu.h"
+#include "base/error.h"
 
 #include <pthread.h>
 #include <sched.h>

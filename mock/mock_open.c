@@ -1,6 +1,8 @@
 /* Opening and closing: the net or nets, a listener per host, the addresses clients are given. */
 #include "mock/mock_internal.h"
 
+#include "base/error.h"
+
 #include <arpa/inet.h>
 
 static int open_net(struct salvo_mock *mock, char *errbuf, size_t errbuf_size)

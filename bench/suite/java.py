@@ -226,6 +226,7 @@ def run(plan, report):
         f"{LISTS * LIST}; salvo threads=caller, idle=gather (its default), batches of {LIST} too; "
         f"{plan.java_repeats} rounds of {plan.java_seconds} s, medians")
     runs = {(who, mode): Runs() for who in ("java", "salvo") for mode in MODES}
+    netns.need_root()
     _fetch()
     try:
         with contextlib.ExitStack() as stack:

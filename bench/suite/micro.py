@@ -4,16 +4,17 @@ tcp_stack there."""
 import operator
 import os
 import re
+import statistics
 
 from . import programs
 
 # (row, which benchmark it is, ns at most). Of several repetitions the smallest counts: on a shared
-# machine the others measure the others. They take turns: a virtual machine has its cores near to
-# each other or apart for seconds on end, and a line's way is 35 or 175 ns with that. CPU time, but
-# for two threads, where one waits for the other. A benchmark that counts items gives ns per item.
-# Without a limit: shown beside, not judged.
+# machine the others measure the others. The rows' repetitions take turns: a virtual machine has its
+# cores near to each other or apart for seconds on end, and a line's way is 35 or 175 ns with that.
+# CPU time, but for two threads, where one waits for the other. A benchmark that counts items gives
+# ns per item. Without a limit: shown beside, not judged.
 OPERATIONS = (
-    ("ring, 8 bytes, burst 8", r"^ring_8_bytes_burst_8/two_threads(/real_time)?$", 3),
+    ("ring, 8 bytes, burst 8", r"^ring_8_bytes_burst_8/two_threads", 3),
     ("ring, 128-byte slot to the other core",
      r"^ring_128_bytes_wake_check/two_threads(/real_time)?$", 40),
     ("ring, 128-byte slot, its reader does nothing but look",
@@ -40,7 +41,8 @@ def _programs(plan):
 
 
 def _measure(plan, program, pattern):
-    """{benchmark: smallest ns} of one program, only what `pattern` finds."""
+    """{benchmark: ns of each repetition, the smallest first} of one program, only what `pattern`
+    finds."""
     names = programs.run([str(program), "--benchmark_list_tests"]).split("\n")
     wanted = [each for each in names if re.search(pattern, each)]
     if not wanted:
@@ -50,7 +52,7 @@ def _measure(plan, program, pattern):
                          f"--benchmark_repetitions={plan.micro_repeats}",
                          "--benchmark_enable_random_interleaving=true",
                          f"--benchmark_min_time={plan.micro_seconds}"])
-    best = {}
+    found = {}
     for each in programs.last_json(text)["benchmarks"]:
         if each.get("run_type") == "aggregate":
             continue
@@ -59,8 +61,8 @@ def _measure(plan, program, pattern):
         ns = each[time] * TO_NS[each["time_unit"]]
         if "items_per_second" in each:
             ns = 1e9 / each["items_per_second"]
-        best[name] = min(ns, best.get(name, ns))
-    return best
+        found.setdefault(name, []).append(ns)
+    return {name: sorted(each) for name, each in found.items()}
 
 
 def _tcp_rows(plan):
@@ -94,17 +96,18 @@ def _tcp(plan, report):
 
 def run(plan, report):
     pattern = "|".join(f"(?:{each})" for _, each, _ in OPERATIONS)
-    best = {}
+    found = {}
     for program in _programs(plan):
-        best.update(_measure(plan, program, pattern))
+        found.update(_measure(plan, program, pattern))
     for row, wanted, target in OPERATIONS:
-        found = sorted((ns, name) for name, ns in best.items() if re.search(wanted, name))
+        names = [name for name in found if re.search(wanted, name)]
         judged = {"target": f"<= {target} ns"} if target else {}
-        if not found:
+        if not names:
             report.add("micro", row, None, detail="no such benchmark in this build", **judged)
             continue
-        ns, name = found[0]
+        ns = found[names[0]]
         if target:
-            judged.update(met=ns <= target, ratio=ns / target)
-        report.add("micro", row, f"{ns:.1f} ns", detail=name, figures={"ns": ns}, **judged)
+            judged.update(met=ns[0] <= target, ratio=ns[0] / target)
+        report.add("micro", row, f"{ns[0]:.1f} ns", figures={"ns": ns}, **judged,
+                   detail=f"median {statistics.median(ns):.1f}, at most {ns[-1]:.1f}; {names[0]}")
     _tcp(plan, report)

@@ -46,15 +46,15 @@ def give_address(namespace, device, network, host):
         "src", f"{network}.{host}", "congctl", CONGESTION_CONTROL)
 
 
-def _need_root():
+def need_root():
     if os.geteuid() != 0:
         raise programs.Failed("network namespaces need root")
 
 
 @contextlib.contextmanager
 def loopback():
-    """This process, and those it starts, where there is nothing but 127.0.0.1."""
-    _need_root()
+    """The calling thread, and what it starts, where there is nothing but 127.0.0.1."""
+    need_root()
     libc = ctypes.CDLL(None, use_errno=True)
     before = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -66,7 +66,8 @@ def loopback():
                 "kernel", "scope", "host", "src", "127.0.0.1", "congctl", CONGESTION_CONTROL)
             yield
         finally:
-            libc.setns(before, CLONE_NEWNET)
+            if libc.setns(before, CLONE_NEWNET):
+                raise programs.Failed(f"no way back: {os.strerror(ctypes.get_errno())}")
     finally:
         os.close(before)
 
@@ -98,7 +99,7 @@ class Pair:
 
 @contextlib.contextmanager
 def pair():
-    _need_root()
+    need_root()
     remove_stale()
     made = Pair()
     try:

@@ -90,8 +90,7 @@ def mock(plan, *options, namespace=None, cpu=None):
 def running(args, stdin=subprocess.DEVNULL, env=None):
     """A program that goes on until the end of the block, then gets SIGINT."""
     process = subprocess.Popen(args, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True, env=environment(env),
-                               preexec_fn=_die_with_parent)
+                               text=True, env=environment(env), preexec_fn=_die_with_parent)
     try:
         yield process
     finally:

@@ -371,6 +371,7 @@ def test_the_java_section_has_fetched_all_when_it_leaves_the_network(rows, tmp_p
     def leave():
         raise Left
 
+    (jars.cache() / "m2").mkdir(parents=True, exist_ok=True)
     (tmp_path / "m2").symlink_to(jars.cache() / "m2")
     monkeypatch.setenv("SALVO_CACHE", str(tmp_path))
     monkeypatch.setattr(java.netns, "loopback", leave)
@@ -386,6 +387,7 @@ def test_what_is_compared_on_loopback_is_alone_there_and_by_cubic():
     with contextlib.suppress(ZeroDivisionError), netns.loopback():
         assert os.readlink("/proc/self/ns/net") != ours
         assert [name for _, name in socket.if_nameindex()] == ["lo"]
+        Path("/proc/sys/net/ipv4/tcp_congestion_control").write_text("reno")  # a default, as others
         with socket.create_server(("127.0.0.1", 0)) as listener, \
                 socket.create_connection(listener.getsockname()) as client, \
                 listener.accept()[0] as server:

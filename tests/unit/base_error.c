@@ -15,6 +15,23 @@ static int start_empty(void **state)
     return 0;
 }
 
+static void only_an_errno_of_a_limit_names_it(void **state)
+{
+    static const int limits[] = {-ENOMEM, -EMFILE};
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(limits); i++) {
+        const char *text = salvo_error_text(limits[i]);
+        const char *remedy = salvo_error_remedy(limits[i], NULL);
+
+        assert_non_null(remedy);
+        assert_non_null(strstr(remedy, "ulimit"));
+        assert_memory_equal(text, strerror(-limits[i]), strlen(strerror(-limits[i])));
+        assert_string_equal(text + strlen(text) - strlen(remedy), remedy);
+    }
+    assert_string_equal(salvo_error_remedy(-EACCES, "or so"), "or so");
+    assert_string_equal(salvo_error_text(-EACCES), strerror(EACCES));
+}
+
 static void equal_errors_are_one_entry(void **state)
 {
     struct salvo_error_entry entry;
@@ -108,6 +125,7 @@ static void a_trace_gives_its_code_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_an_errno_of_a_limit_names_it),
         cmocka_unit_test_setup(equal_errors_are_one_entry, start_empty),
         cmocka_unit_test_setup(a_text_is_cut_behind_a_whole_character, start_empty),
         cmocka_unit_test_setup(place_and_code_tell_errors_apart, start_empty),

@@ -243,14 +243,16 @@ static void what_is_unusual_is_seen_anywhere_in_a_long_string(void **state)
     enum { LENGTH = 200 };
     static const char *const parts[] = {"a",       "\"",       "\\\"", "\\\\", "\\n",
                                         "\\u00fc", "\xc3\xbc", "\xff", "\x01", "\\x"};
-    char text[LENGTH + 64];
+    char text[LENGTH + 64], plain[LENGTH + 1];
 
+    memset(plain, '0', LENGTH);
+    plain[LENGTH] = '\0';
     for (int length = 0; length <= LENGTH; length++)
         for (int at = 0; at <= length; at++)
             for (size_t part = length < LENGTH ? 1 : 0; part < SALVO_ARRAY_LENGTH(parts); part++) {
                 int size = snprintf(text, sizeof(text),
-                                    "{\"code\":1,\"opaque\":1,\"remark\":\"%0*d%s%0*d\"}", at, 0,
-                                    parts[part], length - at, 0);
+                                    "{\"code\":1,\"opaque\":1,\"remark\":\"%.*s%s%.*s\"}", at,
+                                    plain, parts[part], length - at, plain);
 
                 check_against_header(SALVO_HEADER_JSON, text, (size_t)size);
             }
