@@ -14,14 +14,13 @@
 #include <time.h>
 #include <unistd.h>
 
-/* 16384: twice what Linux can be built for. glibc's cpu_set_t alone stops at 1024. */
-#define CPU_MAX      16384
 #define CPU_NAME_MAX 15
 
+/* glibc's cpu_set_t alone stops at 1024. */
 struct cpu_mask {
-    cpu_set_t sets[CPU_MAX / CPU_SETSIZE];
+    cpu_set_t sets[SALVO_CPU_MAX / CPU_SETSIZE];
 };
-static_assert(sizeof(struct cpu_mask) * 8 == CPU_MAX, "one bit for each CPU");
+static_assert(sizeof(struct cpu_mask) * 8 == SALVO_CPU_MAX, "one bit for each CPU");
 
 static bool cpu_mask_get(struct cpu_mask *ret_mask)
 {
@@ -36,7 +35,7 @@ unsigned salvo_cpu_allowed(int *ret_cpus, unsigned cpus_max)
 
     if (!cpu_mask_get(&mask))
         return 0;
-    for (int cpu = 0; cpu < CPU_MAX; cpu++) {
+    for (int cpu = 0; cpu < SALVO_CPU_MAX; cpu++) {
         if (!CPU_ISSET_S((size_t)cpu, sizeof(mask), mask.sets))
             continue;
         if (count < cpus_max)
@@ -46,11 +45,64 @@ unsigned salvo_cpu_allowed(int *ret_cpus, unsigned cpus_max)
     return count;
 }
 
+bool salvo_cpu_is_allowed(int cpu)
+{
+    struct cpu_mask mask;
+
+    return cpu >= 0 && cpu < SALVO_CPU_MAX && cpu_mask_get(&mask) &&
+           CPU_ISSET_S((size_t)cpu, sizeof(mask), mask.sets);
+}
+
+/* The first behind `cpu` that is in the set, or is not; the set's end when there is none. */
+static int cpu_next(const cpu_set_t *cpus, size_t cpus_size, int cpu, bool in)
+{
+    while (cpu < (int)cpus_size * 8 && (CPU_ISSET_S((size_t)cpu, cpus_size, cpus) != 0) != in)
+        cpu++;
+    return cpu;
+}
+
+void salvo_cpu_print(const cpu_set_t *cpus, size_t cpus_size, char *ret_text, size_t size)
+{
+    const int end = (int)cpus_size * 8;
+    size_t used = 0;
+    int last;
+
+    salvo_assert(size >= 8);
+    ret_text[0] = '\0';
+    for (int first = cpu_next(cpus, cpus_size, 0, true); first < end;
+         first = cpu_next(cpus, cpus_size, last + 1, true)) {
+        const char *glue = used > 0 ? "," : "";
+        char range[32];
+        size_t n;
+
+        last = cpu_next(cpus, cpus_size, first, false) - 1;
+        if (first == last)
+            snprintf(range, sizeof(range), "%s%d", glue, first);
+        else
+            snprintf(range, sizeof(range), "%s%d-%d", glue, first, last);
+        n = strlen(range);
+        if (used + n + strlen(",...") >= size) {
+            snprintf(ret_text + used, size - used, "%s...", glue);
+            return;
+        }
+        memcpy(ret_text + used, range, n + 1);
+        used += n;
+    }
+}
+
+void salvo_cpu_print_allowed(char *ret_text, size_t size)
+{
+    struct cpu_mask mask;
+
+    cpu_mask_get(&mask); /* empty where it is not told */
+    salvo_cpu_print(mask.sets, sizeof(mask), ret_text, size);
+}
+
 int salvo_cpu_pin(int cpu)
 {
     struct cpu_mask mask = {0};
 
-    if (cpu < 0 || cpu >= CPU_MAX)
+    if (cpu < 0 || cpu >= SALVO_CPU_MAX)
         return -EINVAL;
     CPU_SET_S((size_t)cpu, sizeof(mask), mask.sets);
     return -pthread_setaffinity_np(pthread_self(), sizeof(mask), mask.sets);

@@ -4,10 +4,22 @@
 #include "base/base.h"
 
 #include <pthread.h>
+#include <sched.h>
+
+#define SALVO_CPU_MAX 16384 /* twice what Linux can be built for; numbers are below it */
 
 /* CPUs this process may run on, in order. Returns how many there are, also when that is more than
  * cpus_max; fills at most cpus_max. */
 unsigned salvo_cpu_allowed(int *ret_cpus, unsigned cpus_max);
+
+bool salvo_cpu_is_allowed(int cpu);
+
+/* The CPUs of a set of `cpus_size` bytes, as taskset(1) takes them: "0-3,8". What finds no room is
+ * "..." at the end; `size` is at least 8. */
+void salvo_cpu_print(const cpu_set_t *cpus, size_t cpus_size, char *ret_text, size_t size);
+
+/* Those this process may run on. */
+void salvo_cpu_print_allowed(char *ret_text, size_t size);
 
 /* Pins the calling thread to one CPU. 0 or a negative errno (-EINVAL: no such CPU for us). */
 int salvo_cpu_pin(int cpu);

@@ -150,9 +150,10 @@ static void host_cores(FILE *to)
 {
     unsigned allowed = salvo_cpu_allowed(NULL, 0);
     long online = sysconf(_SC_NPROCESSORS_ONLN);
-    char value[96], source[64];
+    char value[160], source[64], cpus[96];
 
-    snprintf(value, sizeof(value), "%u allowed of %ld online", allowed, online);
+    salvo_cpu_print_allowed(cpus, sizeof(cpus));
+    snprintf(value, sizeof(value), "%u allowed of %ld online, %s", allowed, online, cpus);
     host_fact(to, "cores", value,
               allowed < 2
                   ? "with one core use -D threads=shared, so that lane and control take turns"

@@ -75,17 +75,13 @@ static const struct cmd_usage mock_usage = {
 /* The mock's thread takes its CPU for a wish, a user does not. 0 or the exit code. */
 static int mock_check_cpu(int cpu)
 {
-    int allowed[1024];
-    unsigned count = salvo_cpu_allowed(allowed, SALVO_ARRAY_LENGTH(allowed));
+    char allowed[128];
 
-    if (cpu < 0)
+    if (cpu < 0 || salvo_cpu_is_allowed(cpu))
         return 0;
-    for (unsigned i = 0; i < SALVO_MIN(count, SALVO_ARRAY_LENGTH(allowed)); i++)
-        if (allowed[i] == cpu)
-            return 0;
-    return cmd_fail(
-        "mock", CMD_EXIT_INVALID,
-        "--cpu %d: this process may not use that CPU; `taskset -cp $$` shows which it may", cpu);
+    salvo_cpu_print_allowed(allowed, sizeof(allowed));
+    return cmd_fail("mock", CMD_EXIT_INVALID,
+                    "--cpu %d: this process may not use that CPU; it may use %s", cpu, allowed);
 }
 
 static int mock_conf_fill(struct salvo_mock_conf *conf, const struct mock_values *values)

@@ -1,6 +1,7 @@
 /* Configuration -> every size: see plan.h. */
 #include "control/plan.h"
 
+#include "base/cpu.h"
 #include "base/error.h"
 #include "codec/message.h"
 #include "control/capture.h"
@@ -11,6 +12,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Room for the remark of an error answer: brokers send exception texts of a few KB. */
@@ -139,7 +141,21 @@ static int plan_submitter(const struct salvo_config *config, struct salvo_plan *
     return 0;
 }
 
-/* Up to numbers_max numbers of at most four digits with single commas between them, or nothing. */
+/* A number that no CPU has; which of the others this host has, it says at start. */
+static int plan_check_cpu(const char *name, const char *number, char *ret_error)
+{
+    size_t size = strspn(number, "0123456789");
+
+    if (strtoul(number, NULL, 10) < SALVO_CPU_MAX) /* ULONG_MAX when it is longer than that */
+        return 0;
+    snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
+             "%s names CPU %.*s, and no CPU has a number above %d: `salvo check` shows those that "
+             "this process may use",
+             name, (int)size, number, SALVO_CPU_MAX - 1);
+    return salvo_raise(-EINVAL);
+}
+
+/* Up to numbers_max CPUs with single commas between them, or nothing. */
 static int plan_check_cpus(const char *name, const char *list, uint32_t numbers_max,
                            char *ret_error)
 {
@@ -149,7 +165,7 @@ static int plan_check_cpus(const char *name, const char *list, uint32_t numbers_
     for (size_t i = 0; i < size; i++) {
         bool edge = i == 0 || i == size - 1 || list[i - 1] == ',';
 
-        if (list[i] >= '0' && list[i] <= '9' && (i < 4 || strspn(list + i - 4, "0123456789") < 5))
+        if (list[i] >= '0' && list[i] <= '9')
             continue;
         if (list[i] == ',' && !edge) {
             numbers++;
@@ -165,6 +181,14 @@ static int plan_check_cpus(const char *name, const char *list, uint32_t numbers_
                  "%s is \"%s\": %u CPUs for %u threads, one each; take some out", name, list,
                  numbers, numbers_max);
         return salvo_raise(-EINVAL);
+    }
+    for (const char *at = list; size > 0 && at != NULL; at = strchr(at, ',')) {
+        int r;
+
+        at += *at == ',';
+        r = plan_check_cpu(name, at, ret_error);
+        if (r)
+            return r;
     }
     return 0;
 }

@@ -433,23 +433,19 @@ static int sender_control_start(struct salvo_sender *sender, uint64_t seed, char
 /* Every CPU named must be one of ours. */
 static int sender_check_cpus(const struct salvo_config *config, char *errbuf, size_t errbuf_size)
 {
-    int allowed[1024];
-    unsigned count = salvo_cpu_allowed(allowed, SALVO_ARRAY_LENGTH(allowed));
+    char allowed[128];
 
     for (uint32_t i = 0; i <= config->lanes; i++) {
         int cpu = i == config->lanes ? sender_cpu(config->control_cpu, 0)
                                      : sender_cpu(config->lane_cpus, i);
-        bool found = cpu < 0;
 
-        for (unsigned k = 0; k < SALVO_MIN(count, SALVO_ARRAY_LENGTH(allowed)); k++)
-            found |= allowed[k] == cpu;
-        if (!found) {
-            snprintf(errbuf, errbuf_size,
-                     "%s names CPU %d, which this process may not use: see `salvo check` for those "
-                     "it may",
-                     i == config->lanes ? "control_cpu" : "lane_cpus", cpu);
-            return salvo_raise(-EINVAL);
-        }
+        if (cpu < 0 || salvo_cpu_is_allowed(cpu))
+            continue;
+        salvo_cpu_print_allowed(allowed, sizeof(allowed));
+        snprintf(errbuf, errbuf_size,
+                 "%s names CPU %d, which this process may not use: it may use %s",
+                 i == config->lanes ? "control_cpu" : "lane_cpus", cpu, allowed);
+        return salvo_raise(-EINVAL);
     }
     return 0;
 }

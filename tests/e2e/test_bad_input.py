@@ -576,6 +576,7 @@ def test_with_too_few_descriptors_to_start_the_error_names_their_limit(salvo_bin
         ("client_ip=here", "client_ip", "address"),
         ("lane_cpus=x", "lane_cpus", "numbers"),
         ("lane_cpus=0,1", "lane_cpus", "take some out"),
+        ("lane_cpus=99999", "no CPU has a number above 16383", "`salvo check` shows those"),
         ("control_cpu=0,1", "control_cpu", "take some out"),
         ("messages_out_max=0", "messages_out_max", "1"),
         ("body_size_max=5MiB", "body_size_max", "4"),

@@ -91,7 +91,7 @@ MISTAKES = [
     ("mock --brokers 99", "--brokers 99", "1 to 32"),
     ("mock --topic T:x", "--topic", "T:"),
     ("mock --topic T:1 --topic T:2", "--topic T:2", "before as T:1"),
-    ("mock --cpu 9999", "--cpu 9999", "taskset"),
+    ("mock --cpu 9999", "--cpu 9999", "it may use "),
     ("mock --cpu 0.5", "--cpu 0.5", "whole number"),
     ("mock --script /nowhere", "/nowhere", "No such file"),
     ("mock --like 3.2.6", "--like 3.2.6", "5.3.3"),
@@ -523,6 +523,31 @@ def test_check_refuses_what_load_refuses_with_the_same_words(salvo_bin, option):
     said = check.stderr.removeprefix("salvo check: ")
     assert option.split("=")[0] in said or "dpdk" in said
     assert load.stderr.splitlines()[-1] == "salvo load: " + said.rstrip()
+
+
+def cpus_as_ranges():
+    """Those this process may use, as "0-3,8"."""
+    runs = []
+    for cpu in sorted(os.sched_getaffinity(0)):
+        if runs and cpu == runs[-1][1] + 1:
+            runs[-1][1] = cpu
+        else:
+            runs.append([cpu, cpu])
+    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs)
+
+
+@pytest.mark.parametrize("option", ["lane_cpus", "control_cpu"])
+def test_a_cpu_that_is_not_ours_is_refused_with_those_that_are(salvo_bin, option):
+    done = run(salvo_bin, "check", "-D", f"{option}=16383")
+    assert done.returncode == 2
+    said = f"{option} names CPU 16383, which this process may not use: it may use "
+    assert said + cpus_as_ranges() + "\n" in done.stderr
+    assert re.search(rf"cores .* online, {cpus_as_ranges()}\b", done.stdout), done.stdout
+
+
+def test_a_mocks_cpu_that_is_not_ours_is_refused_with_those_that_are(salvo_bin):
+    done = run(salvo_bin, "mock", "--cpu", "16383")
+    assert done.returncode == 2 and done.stderr.endswith(f"it may use {cpus_as_ranges()}\n")
 
 
 def test_check_shows_little_lockable_memory(salvo_bin):

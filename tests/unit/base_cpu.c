@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -20,6 +21,52 @@ static void the_allowed_cpus_are_in_order(void **state)
     assert_int_equal(salvo_cpu_allowed(NULL, 0), count);
     assert_int_equal(salvo_cpu_allowed(&first, 1), count);
     assert_int_equal(first, cpus[0]);
+}
+
+static void a_cpu_is_allowed_when_it_is_listed(void **state)
+{
+    int cpus[SALVO_CPU_MAX];
+    unsigned count = salvo_cpu_allowed(cpus, SALVO_ARRAY_LENGTH(cpus)), found = 0;
+
+    for (int cpu = 0; cpu < SALVO_CPU_MAX; cpu++) {
+        bool listed = found < count && cpus[found] == cpu;
+
+        assert_int_equal(salvo_cpu_is_allowed(cpu), listed);
+        found += listed;
+    }
+    assert_int_equal(found, count);
+    assert_false(salvo_cpu_is_allowed(-1));
+    assert_false(salvo_cpu_is_allowed(SALVO_CPU_MAX));
+}
+
+/* The set of a list that -1 ends, printed into `size` bytes. */
+static const char *printed(const int *cpus, size_t size)
+{
+    static char text[64];
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    for (; *cpus >= 0; cpus++)
+        CPU_SET((size_t)*cpus, &set);
+    salvo_cpu_print(&set, sizeof(set), text, size);
+    return text;
+}
+
+static void cpus_are_printed_as_ranges(void **state)
+{
+    static const int none[] = {-1}, one[] = {5, -1}, two[] = {0, 8, -1};
+    static const int many[] = {0, 1, 2, 3, 8, 10, 11, 1022, 1023, -1};
+    char allowed[64];
+
+    assert_string_equal(printed(none, 64), "");
+    assert_string_equal(printed(one, 64), "5");
+    assert_string_equal(printed(two, 64), "0,8");
+    assert_string_equal(printed(many, 64), "0-3,8,10-11,1022-1023");
+    assert_string_equal(printed(many, 24), "0-3,8,10-11,..."); /* room for what may follow */
+    assert_string_equal(printed(many, 8), "0-3,...");
+    assert_string_equal(printed(many + 7, 8), "...");
+    salvo_cpu_print_allowed(allowed, sizeof(allowed));
+    assert_true(salvo_cpu_is_allowed((int)strtol(allowed, NULL, 10)));
 }
 
 static void *pin_a_thread(void *arg)
@@ -167,6 +214,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_allowed_cpus_are_in_order),
+        cmocka_unit_test(a_cpu_is_allowed_when_it_is_listed),
+        cmocka_unit_test(cpus_are_printed_as_ranges),
         cmocka_unit_test(a_pinned_thread_stays),
         cmocka_unit_test(a_cpu_that_is_not_ours_is_refused),
         cmocka_unit_test(a_thread_starts_with_every_signal_blocked),

@@ -146,6 +146,37 @@ static void a_compress_level_must_be_one_of_the_compression(void **state)
     }
 }
 
+static void a_number_that_no_cpu_has_is_told_from_a_list_that_is_none(void **state)
+{
+    static const struct {
+        const char *lane_cpus, *says; /* NULL: it is taken, whatever this host has */
+    } cases[] = {
+        {"", NULL},
+        {"0,16383", NULL},
+        {"00000002", NULL},
+        {"16384", "lane_cpus names CPU 16384, and no CPU has a number above 16383"},
+        {"0,99999", "lane_cpus names CPU 99999, and no CPU"},
+        {"18446744073709551616,1", "lane_cpus names CPU 18446744073709551616, and no CPU"},
+        {"0,99999,", "single commas"},
+        {"1-2", "single commas"},
+        {"0,1,99999", "3 CPUs for 2 threads"},
+    };
+
+    for (size_t i = 0; i < SALVO_ARRAY_LENGTH(cases); i++) {
+        struct salvo_config config;
+        struct salvo_plan plan;
+        int r;
+
+        salvo_config_init(&config);
+        config.lanes = 2;
+        snprintf(config.lane_cpus, sizeof(config.lane_cpus), "%s", cases[i].lane_cpus);
+        r = salvo_plan_make(&config, &plan, error);
+        assert_int_equal(r, cases[i].says == NULL ? 0 : -EINVAL);
+        if (r && strstr(error, cases[i].says) == NULL)
+            fail_msg("\"%s\" does not say \"%s\"", error, cases[i].says);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +186,7 @@ int main(void)
         cmocka_unit_test(the_memory_of_batches_follows_their_options),
         cmocka_unit_test(with_dpdk_the_memory_of_its_tcp_has_a_row),
         cmocka_unit_test(a_compress_level_must_be_one_of_the_compression),
+        cmocka_unit_test(a_number_that_no_cpu_has_is_told_from_a_list_that_is_none),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
