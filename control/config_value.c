@@ -161,6 +161,20 @@ static int refuse(const struct config_row *row, const char *value, const char *w
     return -EINVAL;
 }
 
+/* Behind the digits is something that is none of the units. */
+static int number_refuse_rest(const struct config_row *row, const char *value, const char *rest,
+                              char ret_error[SALVO_CONFIG_ERROR_MAX])
+{
+    if ((*rest != '.' && *rest != ',') || rest[1] < '0' || rest[1] > '9')
+        return refuse(row, value, "has a unit that nobody knows", ret_error);
+    if (row->kind == CONFIG_SIZE)
+        return refuse(row, value, "is not a whole number with a unit, such as 1536KiB", ret_error);
+    return refuse(row, value,
+                  time_unit_us(row) == 1 ? "is not a whole number with a unit, such as 1500us"
+                                         : "is not a whole number with a unit, such as 1500ms",
+                  ret_error);
+}
+
 static int number_parse(const struct config_row *row, const char *value, uint64_t *ret_value,
                         char ret_error[SALVO_CONFIG_ERROR_MAX])
 {
@@ -183,7 +197,7 @@ static int number_parse(const struct config_row *row, const char *value, uint64_
     if (*rest != '\0' && row->kind == CONFIG_SIZE)
         unit = unit_find(units_of_size, SALVO_ARRAY_LENGTH(units_of_size), rest);
     if (*rest != '\0' && unit == NULL)
-        return refuse(row, value, "has a unit that nobody knows", ret_error);
+        return number_refuse_rest(row, value, rest, ret_error);
     if (unit != NULL) {
         if (row->kind == CONFIG_TIME)
             own = time_unit_us(row);

@@ -581,6 +581,7 @@ def test_with_too_few_descriptors_to_start_the_error_names_their_limit(salvo_bin
         ("messages_out_max=0", "messages_out_max", "1"),
         ("body_size_max=5MiB", "body_size_max", "4"),
         ("timeout_ms=3KiB", "timeout_ms", "ms"),
+        ("timeout_ms=1.5s", "timeout_ms", "a whole number with a unit, such as 1500ms"),
         ("linger_us=fast", "linger_us", "us"),
         ("no_such_option=1", "no_such_option", "CONFIG.md"),
     ],
