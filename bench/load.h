@@ -23,6 +23,7 @@
 #define SALVO_LOAD_TOPICS_MAX     64
 #define SALVO_LOAD_KINDS_MAX      48 /* distinct kinds of error that are told apart */
 #define SALVO_LOAD_TEXT_MAX       160
+#define SALVO_LOAD_KIND_NAME_MAX  48 /* "unsent_earlier_failed", with room */
 #define SALVO_LOAD_LATE_NS        (1 * SALVO_NS_PER_MS)
 
 /* When the generator finds nothing to do. */
@@ -100,6 +101,12 @@ struct salvo_load_result {
     int64_t lanes_busy_ns;            /* the same of the lanes, all together */
 };
 
+/* One kind of failure, for who follows. */
+struct salvo_load_live_kind {
+    char name[SALVO_LOAD_KIND_NAME_MAX]; /* fixed once kinds_count has it */
+    _Atomic uint64_t count;
+};
+
 /* Followed by another thread while the run goes on. */
 struct salvo_load_live {
     /* generator -> anyone */
@@ -118,6 +125,10 @@ struct salvo_load_live {
     _Atomic uint32_t swaps_wanted; /* written by the follower */
     _Atomic uint32_t swaps;        /* written by the generator */
     struct salvo_hist hists[2];
+
+    /* generator -> anyone, when a message has failed */
+    _Atomic uint32_t kinds_count;
+    struct salvo_load_live_kind kinds[SALVO_LOAD_KINDS_MAX]; /* as in the result */
 };
 
 /* False for an open loop whose duration lies between two messages: none is due in it. */
@@ -134,6 +145,14 @@ bool salvo_load_live_take(struct salvo_load_live *live, struct salvo_hist *into)
 /* The generator: what it records from now on goes into hists[return % 2]; `swaps` is what this
  * returned last, at first 0. */
 uint32_t salvo_load_live_swap(struct salvo_load_live *live, uint32_t swaps);
+
+/* The generator: a kind that was not seen before, as the next of `kinds`. */
+void salvo_load_live_add_kind(struct salvo_load_live *live, const char *name);
+/* The generator: how often kind `index` was seen by now. */
+void salvo_load_live_count_kind(struct salvo_load_live *live, unsigned index, uint64_t count);
+/* Anyone: "errors 0", "errors 15: refused_13 10, timed_out 2, others 3": of the most frequent two
+ * kinds each by name. */
+void salvo_load_live_errors(const struct salvo_load_live *live, char *ret_text, size_t size);
 
 /* Runs to the end, drains and fills *ret_result (large: keep it off the stack), all but the
  * latencies, which salvo_load_result_join brings home. The sender stays open; all its messages have

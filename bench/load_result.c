@@ -9,16 +9,19 @@
  * but not so many that a message due meanwhile comes late. */
 #define LOAD_POLL_MAX 1024
 
-static void result_note_kind(struct salvo_load_result *all, const salvo_result *result,
+static void result_note_kind(struct salvo_load *load, const salvo_result *result,
                              enum salvo_code code)
 {
+    struct salvo_load_result *all = load->result;
     int broker_code = code == SALVO_REFUSED ? salvo_result_broker_code(result) : -1;
+    char name[SALVO_LOAD_KIND_NAME_MAX];
     struct salvo_load_kind *kind;
 
     for (unsigned i = 0; i < all->kinds_count; i++) {
         kind = &all->kinds[i];
         if (kind->code == code && kind->broker_code == broker_code) {
             kind->count++;
+            salvo_load_live_count_kind(load->live, i, kind->count);
             return;
         }
     }
@@ -32,6 +35,9 @@ static void result_note_kind(struct salvo_load_result *all, const salvo_result *
     kind->count = 1;
     snprintf(kind->text, sizeof(kind->text), "%s", salvo_result_detail(result));
     salvo_text_make_printable(kind->text);
+    salvo_load_kind_name(kind, name, sizeof(name));
+    salvo_load_live_add_kind(load->live, name);
+    salvo_load_live_count_kind(load->live, all->kinds_count - 1, 1);
 }
 
 static void result_count_failure(struct salvo_load_counts *counts, enum salvo_code code,
@@ -94,7 +100,7 @@ static void result_take(void *arg, const salvo_result *result)
     load->last_result_ns = SALVO_MAX(load->last_result_ns, done_ns);
     result_count(measured ? &load->result->measured : &load->warm, result, code);
     if (code > SALVO_OK_FLUSH_SLAVE_TIMEOUT) {
-        result_note_kind(load->result, result, code);
+        result_note_kind(load, result, code);
         return;
     }
     load->last_ack_ns = SALVO_MAX(load->last_ack_ns, done_ns);

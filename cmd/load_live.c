@@ -9,7 +9,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define LIVE_LINE_MAX  320
 #define LIVE_PERIOD_MS 1000
 
 static uint64_t live_get(const _Atomic uint64_t *value)
@@ -59,19 +58,6 @@ static void live_progress(const struct cmd_load_live *live, uint64_t ended, char
         snprintf(ret_text, size, "%llu", (unsigned long long)ended);
 }
 
-static void live_errors(const struct salvo_load_live *shared, char *ret_text, size_t size)
-{
-    uint64_t failed = live_get(&shared->failed), timed_out = live_get(&shared->timed_out);
-    uint64_t unsent = live_get(&shared->unsent);
-
-    if (failed + timed_out + unsent == 0)
-        snprintf(ret_text, size, "errors 0");
-    else
-        snprintf(ret_text, size, "failed %llu timed out %llu unsent %llu",
-                 (unsigned long long)failed, (unsigned long long)timed_out,
-                 (unsigned long long)unsent);
-}
-
 static void live_print(struct cmd_load_live *live, int64_t now_ns)
 {
     const struct salvo_load_live *shared = &live->shared;
@@ -79,11 +65,11 @@ static void live_print(struct cmd_load_live *live, int64_t now_ns)
     uint64_t ended = acked + live_get(&shared->failed) + live_get(&shared->timed_out) +
                      live_get(&shared->unsent);
     double rate = (double)(acked - live->line_acked) * 1e9 / (double)(now_ns - live->line_ns);
-    char progress[32], latencies[128], errors[96];
+    char progress[32], latencies[128], errors[160];
 
     live_progress(live, ended, progress, sizeof(progress));
     live_latencies(&live->second, latencies, sizeof(latencies));
-    live_errors(shared, errors, sizeof(errors));
+    salvo_load_live_errors(shared, errors, sizeof(errors));
     /* A line that wraps could not be rewritten: on a narrow terminal its end is not shown, so what
      * matters least is last. */
     fprintf(stderr, "%s%4.0f s %8s %9.0f/s  %s  %s  in flight %llu%s",

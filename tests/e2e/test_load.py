@@ -306,6 +306,16 @@ def test_two_signals_at_once_are_one(salvo_bin, start_load, tmp_path):
     assert json.loads(path.read_text())["interrupted"]
 
 
+def test_a_live_line_says_why_messages_failed(salvo_bin, start_load, tmp_path):
+    path = tmp_path / "report.json"
+    with Mock(salvo_bin, "--script", write_script(tmp_path)) as failing:
+        load = start_load("--nameserver", failing.address, "--rate", "1k", "--duration", "1h",
+                          "--json", path, "-D", "retries=0", "-D", "timeout_ms=60s")
+        load.until(r" \d+ s .*/s  errors 10: refused_13 10  ")
+        load.stop()
+    assert json.loads(path.read_text())["errors"]["refused_13"] == 10
+
+
 def test_messages_that_fail_give_exit_code_1(salvo_bin, tmp_path):
     failing = Mock(salvo_bin, "--script", write_script(tmp_path))
     try:

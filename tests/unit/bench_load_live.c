@@ -1,7 +1,11 @@
-/* The latencies that the generator hands to who writes a line each second. */
+/* The latencies and the kinds of failure that the generator hands to who writes a line each
+ * second. */
+#include "base/cpu.h"
 #include "bench/load.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -81,11 +85,104 @@ static void nothing_is_lost_when_the_generator_answers_after_the_line(void **sta
     assert_int_equal(scene.line.count, 12);
 }
 
+static const char *errors(const struct salvo_load_live *live)
+{
+    static char text[160];
+
+    salvo_load_live_errors(live, text, sizeof(text));
+    return text;
+}
+
+/* What the generator does with `times` failures of a kind, and at the end of its turn. */
+static void fail_as(struct salvo_load_live *live, unsigned index, uint64_t count, uint64_t failed)
+{
+    salvo_load_live_count_kind(live, index, count);
+    atomic_store(&live->failed, failed);
+}
+
+static void a_line_names_the_most_frequent_kinds_of_failure(void **state)
+{
+    static struct scene scene;
+    struct salvo_load_live *live = &scene.live;
+
+    scene_begin(&scene);
+    assert_string_equal(errors(live), "errors 0");
+    salvo_load_live_add_kind(live, "no_route");
+    salvo_load_live_count_kind(live, 0, 1);
+    assert_string_equal(errors(live), "errors 1: no_route 1"); /* in the midst of a turn */
+    fail_as(live, 0, 3, 3);
+    assert_string_equal(errors(live), "errors 3: no_route 3");
+    salvo_load_live_add_kind(live, "refused_13");
+    assert_string_equal(errors(live), "errors 3: no_route 3"); /* before its count */
+    fail_as(live, 1, 3, 6);
+    assert_string_equal(errors(live), "errors 6: no_route 3, refused_13 3");
+    fail_as(live, 1, 4, 7);
+    assert_string_equal(errors(live), "errors 7: refused_13 4, no_route 3");
+    salvo_load_live_add_kind(live, "timed_out");
+    salvo_load_live_count_kind(live, 2, 5);
+    atomic_store(&live->timed_out, 5);
+    assert_string_equal(errors(live), "errors 12: timed_out 5, refused_13 4, others 3");
+    atomic_store(&live->unsent, 2); /* of kinds that found the table full */
+    assert_string_equal(errors(live), "errors 14: timed_out 5, refused_13 4, others 5");
+}
+
+static void a_line_of_the_longest_names_and_counts_has_its_end(void **state)
+{
+    static struct scene scene;
+    char small[20];
+
+    scene_begin(&scene);
+    for (unsigned i = 0; i < SALVO_LOAD_KINDS_MAX; i++) {
+        salvo_load_live_add_kind(&scene.live, "unsent_earlier_failed");
+        salvo_load_live_count_kind(&scene.live, i, 100000000000000000);
+    }
+    assert_string_equal(errors(&scene.live),
+                        "errors 4800000000000000000: unsent_earlier_failed 100000000000000000, "
+                        "unsent_earlier_failed 100000000000000000, others 4600000000000000000");
+    salvo_load_live_errors(&scene.live, small, sizeof(small));
+    assert_string_equal(small, "errors 480000000000");
+}
+
+#define KINDS_COUNTED 100000u
+
+static void *count_kinds(void *arg)
+{
+    struct salvo_load_live *live = arg;
+    char name[16];
+
+    for (unsigned i = 0; i < SALVO_LOAD_KINDS_MAX; i++) {
+        snprintf(name, sizeof(name), "kind_%u", i);
+        salvo_load_live_add_kind(live, name);
+        for (unsigned n = 1; n <= KINDS_COUNTED / (i + 1); n++)
+            salvo_load_live_count_kind(live, i, n);
+    }
+    return NULL;
+}
+
+/* For ThreadSanitizer, and for names that are seen half. */
+static void kinds_are_followed_while_they_come(void **state)
+{
+    static struct scene scene;
+    pthread_t generator;
+
+    scene_begin(&scene);
+    assert_int_equal(salvo_thread_start(&generator, "generator", count_kinds, &scene.live), 0);
+    do {
+        assert_true(strcmp(errors(&scene.live), "errors 0") == 0 ||
+                    strstr(errors(&scene.live), ": kind_0 ") != NULL);
+    } while (atomic_load(&scene.live.kinds_count) < SALVO_LOAD_KINDS_MAX);
+    salvo_thread_join(generator);
+    assert_non_null(strstr(errors(&scene.live), ": kind_0 100000, kind_1 50000, others "));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_has_all_up_to_its_end_and_nothing_older),
         cmocka_unit_test(nothing_is_lost_when_the_generator_answers_after_the_line),
+        cmocka_unit_test(a_line_names_the_most_frequent_kinds_of_failure),
+        cmocka_unit_test(a_line_of_the_longest_names_and_counts_has_its_end),
+        cmocka_unit_test(kinds_are_followed_while_they_come),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
