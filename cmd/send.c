@@ -57,7 +57,7 @@ static const struct cmd_usage send_usage = {
     .notes = "A line ends at its line feed. A carriage return in front of it is part of the\n"
              "message, as any other byte; tr -d '\\r' takes it out.\n"
              "Exit code: 0 all acknowledged, 1 some message was not, 2 it could not start, or\n"
-             "what it printed was lost.\n\n"
+             "what it printed was lost: then no more of the input is read.\n\n"
              "  tail -F app.log | salvo send --topic Logs --nameserver 127.0.0.1:9876\n"
              "  salvo send --topic Pictures --whole --property type=png cat.png\n",
 };
@@ -76,8 +76,9 @@ struct send_run {
     uint64_t failed;
     uint64_t empty;
     uint64_t too_long;
-    uint64_t not_sent; /* Ctrl-C came first */
-    char stopped[192]; /* what it left of the input; "": nothing */
+    uint64_t not_sent; /* Ctrl-C came first, or the output was lost */
+    int output_error;  /* errno of the write that was the last; 0: none yet */
+    char stopped[256]; /* what either left of the input; "": nothing */
 };
 
 /* "line 17", or the file with --whole. */
@@ -90,6 +91,20 @@ static const char *send_place(const struct send_run *run, uint64_t number, char 
     return buf;
 }
 
+/* No more is read of the input. A list of what was sent that somebody wanted and nobody has is
+ * reason enough. */
+static bool send_over(const struct send_run *run)
+{
+    return cmd_stop != 0 || run->output_error != 0;
+}
+
+/* What was printed goes out; the first failure of that is the last thing that is printed. */
+static void send_flush(struct send_run *run)
+{
+    if (run->output_error == 0 && fflush(stdout))
+        run->output_error = errno;
+}
+
 static void send_complain(struct send_run *run, uint64_t number, const char *what,
                           const char *detail)
 {
@@ -97,6 +112,7 @@ static void send_complain(struct send_run *run, uint64_t number, const char *wha
 
     if (!run->values.verbose && run->failed + run->too_long > SEND_COMPLAINTS_MAX)
         return;
+    send_flush(run); /* cmd_fail would not say that it failed */
     cmd_fail("send", 0, "%s: %s%s%s", send_place(run, number, place), what,
              detail[0] != '\0' ? ": " : "", detail);
     if (!run->values.verbose && run->failed + run->too_long == SEND_COMPLAINTS_MAX)
@@ -116,12 +132,13 @@ static void send_result(void *arg, const salvo_result *result)
         return;
     }
     run->acked++;
-    if (!run->values.verbose)
+    if (!run->values.verbose || run->output_error != 0)
         return;
     snprintf(broker, sizeof(broker), "%s", salvo_result_broker(result));
     salvo_text_make_printable(broker);
-    printf("%s\t%s\t%d\t%lld\n", salvo_result_msg_id(result, id, sizeof(id)), broker,
-           salvo_result_queue_id(result), (long long)salvo_result_queue_offset(result));
+    if (printf("%s\t%s\t%d\t%lld\n", salvo_result_msg_id(result, id, sizeof(id)), broker,
+               salvo_result_queue_id(result), (long long)salvo_result_queue_offset(result)) < 0)
+        run->output_error = errno;
 }
 
 static int send_poll(struct send_run *run)
@@ -129,7 +146,7 @@ static int send_poll(struct send_run *run)
     int count = salvo_poll(run->submitter, send_result, run, 256);
 
     if (count > 0 && run->values.verbose)
-        fflush(stdout);
+        send_flush(run);
     return count;
 }
 
@@ -162,13 +179,13 @@ static int send_decorate(struct send_run *run, salvo_msg *m)
     return 0;
 }
 
-/* A claim, as long as it takes. 0, or -EINTR when Ctrl-C came first. */
+/* A claim, as long as it takes. 0, or -EINTR when no more is to be sent. */
 static int send_claim(struct send_run *run, size_t size, salvo_msg **ret_msg)
 {
     int r;
 
     while ((r = salvo_claim(run->submitter, run->topic, size, ret_msg)) > 0) {
-        if (cmd_stop != 0)
+        if (send_over(run))
             return -EINTR;
         if (send_poll(run) == 0)
             cmd_sender_wait(&run->sender, run->submitter, -1, 100);
@@ -280,23 +297,27 @@ static int send_read(struct send_run *run, struct lines *lines)
     return 0;
 }
 
-/* Keeps for the report what Ctrl-C left. A line that has no end yet may be half of one: it is not
- * sent. Nor is one that waited for room. */
+/* Keeps for the report what was left, and why unless by Ctrl-C. A line that has no end yet may be
+ * half of one: it is not sent. Nor is one that waited for room. */
 static void send_stopped(struct send_run *run, const struct lines *lines)
 {
     size_t left = lines->end - lines->start;
     bool half = left > 0 && memchr(lines->buffer + lines->start, '\n', left) == NULL;
-    char place[64];
+    char place[64], why[96] = "";
 
+    if (run->output_error != 0) {
+        snprintf(why, sizeof(why), "standard output: %s; ", strerror(run->output_error));
+        clearerr(stdout); /* it is told here, and main need not */
+    }
     snprintf(place, sizeof(place),
              run->not_sent > 0 ? "at line %llu, not sent" : "behind line %llu",
              (unsigned long long)lines->number);
     if (left > 0)
         snprintf(run->stopped, sizeof(run->stopped),
-                 "stopped %s; %zu bytes read behind it%s, and what follows them, were not sent",
-                 place, left, half ? ", an unfinished line" : "");
+                 "%sstopped %s; %zu bytes read behind it%s, and what follows them, were not sent",
+                 why, place, left, half ? ", an unfinished line" : "");
     else
-        snprintf(run->stopped, sizeof(run->stopped), "stopped %s; what follows was not read",
+        snprintf(run->stopped, sizeof(run->stopped), "%sstopped %s; what follows was not read", why,
                  place);
 }
 
@@ -310,7 +331,7 @@ static int send_lines(struct send_run *run)
 
     if (lines_init(&lines, run->config.body_size_max))
         return cmd_fail("send", CMD_EXIT_INVALID, SALVO_NO_MEMORY);
-    for (bool over = false; !over && r == 0 && cmd_stop == 0;) {
+    for (bool over = false; !over && r == 0 && !send_over(run);) {
         switch (lines_next(&lines, &line, &size)) {
         case LINES_LINE:
             r = send_one(run, line, size, lines.number);
@@ -323,14 +344,15 @@ static int send_lines(struct send_run *run)
             break;
         case LINES_MORE:
             send_poll(run);
-            r = send_read(run, &lines);
+            if (!send_over(run))
+                r = send_read(run, &lines);
             break;
         case LINES_END:
             over = true;
             break;
         }
     }
-    if (run->not_sent > 0 || (cmd_stop != 0 && !(lines.ended && lines.start == lines.end)))
+    if (run->not_sent > 0 || (send_over(run) && !(lines.ended && lines.start == lines.end)))
         send_stopped(run, &lines);
     lines_deinit(&lines);
     return r;
@@ -472,6 +494,8 @@ static int send_report(const struct send_run *run, int code)
     if (run->empty > 0)
         fprintf(stderr, ", %llu empty passed over", (unsigned long long)run->empty);
     fprintf(stderr, "\n");
+    if (run->output_error != 0)
+        return CMD_EXIT_INVALID;
     return code == 0 && failed > 0 ? CMD_EXIT_FAILED : code;
 }
 

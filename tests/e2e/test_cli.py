@@ -271,6 +271,76 @@ def test_send_loses_no_line_to_a_signal_while_its_reader_is_slow(salvo_bin, tmp_
     assert f" {out.count(chr(10))} acknowledged, 0 failed" in err
 
 
+def assert_stopped_for_its_output(process, said):
+    """It ends by itself. Returns how many it has sent, each with its result."""
+    assert process.wait(60) == 2
+    err = process.stderr.read()
+    stopped, counted = err.splitlines()
+    assert stopped.startswith("salvo send: standard output: Broken pipe; stopped "), err
+    assert said in stopped
+    read, acknowledged = re.search(r"(\d+) read, (\d+) acknowledged", counted).groups()
+    assert int(read) - int(acknowledged) in (0, 1)  # one may have waited for room
+    return int(acknowledged)
+
+
+def test_send_reads_no_more_when_nobody_reads_what_it_prints(salvo_bin, mock):
+    process = subprocess.Popen(
+        [str(salvo_bin), "send", "--topic", "T", "--nameserver", mock.address, "--verbose"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment(),
+    )
+    process.stdin.write("first\n")
+    process.stdin.flush()
+    process.stdout.readline()
+    process.stdout.close()
+    process.stdin.write("second\nhalf")
+    process.stdin.flush()
+    said = "behind line 2; 4 bytes read behind it, an unfinished line, and what follows them"
+    assert assert_stopped_for_its_output(process, said) == 2
+    process.stdin.close()
+
+
+def test_send_stops_in_the_midst_of_a_file_when_its_reader_has_enough(salvo_bin, tmp_path, mock):
+    """What is out when the pipe breaks gets its results, and the rest of the file stays."""
+    lines = tmp_path / "lines"
+    lines.write_text("a line\n" * 20000)
+    process = subprocess.Popen(
+        [str(salvo_bin), "send", "--topic", "T", "--nameserver", mock.address, "--verbose",
+         "-D", "messages_out_max=100", str(lines)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+    )
+    wait_until(lambda: unread(process.stdout) > 30000 and sleeps(process), "the pipe full")
+    process.stdout.close()
+    sent = assert_stopped_for_its_output(process, "what follows")
+    assert sent < 10000
+    assert f" {sent} stored" in mock.stop()
+
+
+def test_send_says_that_its_output_was_lost_behind_a_signal(salvo_bin, tmp_path):
+    """The pipe breaks with the last result, when the input was left for another reason."""
+    script = tmp_path / "script"
+    script.write_text("* send delay 1s after 1 forever\n")
+    with Mock(salvo_bin, "--script", script) as slow:
+        process = subprocess.Popen(
+            [str(salvo_bin), "send", "--topic", "T", "--nameserver", slow.address, "--verbose"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=environment(),
+        )
+        process.stdin.write("first\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        process.stdout.close()
+        process.stdin.write("second\n")
+        process.stdin.flush()
+        wait_until(lambda: unread(process.stdin) == 0, "the second read")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 2
+    err = process.stderr.read()
+    process.stdin.close()
+    assert "stopped behind line 2; what follows was not read" in err
+    assert "2 read, 2 acknowledged, 0 failed" in err and "standard output" in err
+
+
 @pytest.mark.parametrize("begun", ["", "half a file\n"])
 def test_send_a_whole_file_says_that_a_signal_came_before_its_end(salvo_bin, mock, begun):
     args = ["send", "--topic", "Stopped", "--nameserver", mock.address, "--whole"]
