@@ -75,6 +75,8 @@ static void sender_lane_rest(struct salvo_sender *sender, struct salvo_lane *lan
         salvo_idle_next(idle, work, salvo_lane_outstanding(lane), salvo_lane_next_ns(lane, now_ns));
     if (plan.yield)
         sched_yield();
+    else if (plan.wait_ns <= 0)
+        salvo_cpu_relax(); /* leaves the core to its other thread, the rings to their submitters */
     if (plan.wait_ns <= 0)
         return;
     plan.wait_ns = SALVO_MIN(plan.wait_ns, max_ns);
@@ -246,6 +248,8 @@ static void sender_lanes_rest(struct salvo_sender *sender, int64_t now_ns, int64
         else
             salvo_lanes_sleep(sender->lanes, sender->lanes_count,
                               outstanding == 0 ? plan.wait_ns : gather_ns);
+    } else {
+        salvo_cpu_relax();
     }
 }
 
