@@ -49,6 +49,7 @@ struct frame_run {
     uint8_t *scratch;            /* SALVO_FRAME_SIZE_MAX bytes */
     char error[FRAME_ERROR_MAX]; /* the first */
     uint64_t errors;
+    bool text; /* taken for bytes, and holds no frame's */
     uint64_t flows_passed_over;
 };
 
@@ -275,6 +276,7 @@ static int frame_run(struct frame_run *run, struct cmd_input *input)
             return r;
     } else {
         frame_stream(run, input);
+        run->text = memchr(input->bytes, 0, input->size) == NULL; /* each frame has a zero */
     }
     return run->errors > 0 ? -EBADMSG : 0;
 }
@@ -292,8 +294,9 @@ int cmd_frame(int argc, char **argv)
     run.scratch = malloc(SALVO_FRAME_SIZE_MAX);
     r = run.scratch != NULL ? frame_run(&run, &input) : -ENOMEM;
     if (r)
-        code = cmd_fail("frame", CMD_EXIT_FAILED, "%s: %s", run.values.file,
-                        r == -ENOMEM ? SALVO_NO_MEMORY : run.error);
+        code = cmd_fail("frame", CMD_EXIT_FAILED, "%s: %s%s", run.values.file,
+                        r == -ENOMEM ? SALVO_NO_MEMORY : run.error,
+                        run.text ? "; it is a text: --hex shows where it is no hex" : "");
     else
         code = CMD_EXIT_GOOD;
     free(run.scratch);

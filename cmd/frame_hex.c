@@ -39,7 +39,7 @@ bool frame_hex_likely(const struct cmd_input *input)
 
 int frame_hex_decode(struct cmd_input *input, char ret_error[FRAME_ERROR_MAX])
 {
-    size_t out = 0, line = 1, line_start = 0;
+    size_t out = 0, line = 1, line_start = 0, high_line = 0;
     int high = -1;
     bool comment = false;
 
@@ -63,13 +63,14 @@ int frame_hex_decode(struct cmd_input *input, char ret_error[FRAME_ERROR_MAX])
         }
         if (high < 0) {
             high = digit;
+            high_line = line;
             continue;
         }
         input->bytes[out++] = (uint8_t)(high << 4 | digit);
         high = -1;
     }
     if (high >= 0) {
-        snprintf(ret_error, FRAME_ERROR_MAX, "line %zu: an odd number of hex digits", line);
+        snprintf(ret_error, FRAME_ERROR_MAX, "line %zu: an odd number of hex digits", high_line);
         return -EBADMSG;
     }
     input->size = out;

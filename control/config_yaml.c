@@ -273,7 +273,7 @@ int salvo_config_load_file(struct salvo_config *config, const char *path,
         if (file != NULL)
             fclose(file);
         snprintf(ret_error, SALVO_CONFIG_ERROR_MAX, "%.200s: cannot be read: %s; %s", path,
-                 strerror(-r), salvo_error_remedy(r, "check the path given with --config"));
+                 strerror(-r), salvo_error_remedy(r, "check the path"));
         return r;
     }
     if (!yaml_parser_initialize(&parser)) {

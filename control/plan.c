@@ -206,6 +206,12 @@ static int plan_check_texts(const struct salvo_config *config, char *ret_error)
                  config->group, salvo_refusal_text(refusal));
         return salvo_raise(-EINVAL);
     }
+    if (config->create_topic_key[0] == '\0') {
+        snprintf(ret_error, SALVO_CONFIG_ERROR_MAX,
+                 "create_topic_key is empty: name the topic whose settings a broker gives to those "
+                 "that it creates, TBW102 on nearly all of them");
+        return salvo_raise(-EINVAL);
+    }
     if (config->client_ip[0] != '\0' && inet_pton(AF_INET, config->client_ip, ip) != 1 &&
         inet_pton(AF_INET6, config->client_ip, ip) != 1) {
         snprintf(

@@ -573,6 +573,7 @@ def test_with_too_few_descriptors_to_start_the_error_names_their_limit(salvo_bin
         ("try_timeout_ms=10s", "try_timeout_ms", "lower"),
         ("batch=linger linger_us=5s", "linger_us", "lower"),
         ("group=a@b", "group", "letters"),
+        ("create_topic_key=", "create_topic_key", "TBW102"),
         ("client_ip=here", "client_ip", "address"),
         ("lane_cpus=x", "lane_cpus", "numbers"),
         ("lane_cpus=0,1", "lane_cpus", "take some out"),

@@ -151,6 +151,12 @@ def test_frame_says_where_input_is_malformed(salvo_bin, content, place):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("content, hint", [("00 00 01 02 00 zz\n", True), ("\0" * 20, False)])
+def test_frame_points_to_hex_when_a_text_is_no_frame(salvo_bin, content, hint):
+    done = run(salvo_bin, "frame", "-", input=content)
+    assert done.returncode == 1 and ("--hex" in done.stderr) == hint
+
+
 def test_frame_help_names_its_exit_codes(salvo_bin, tmp_path):
     text = " ".join(run(salvo_bin, "frame", "--help").stdout.split())
     assert "Exit code: 0; 1 when" in text and "; 2 when the options are wrong." in text

@@ -112,6 +112,7 @@ static void hex_errors_name_the_place(void **state)
     } cases[] = {
         {"# a comment\n00 0x", "line 2, column 5"},
         {"00\n0", "line 2: an odd number"},
+        {"00\n0\n\n# the end\n", "line 2: an odd number"},
     };
 
     for (size_t i = 0; i < SALVO_ARRAY_LENGTH(cases); i++) {
