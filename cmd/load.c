@@ -6,6 +6,7 @@
 #include "cmd/load_live.h"
 #include "cmd/sender.h"
 #include "cmd/stop.h"
+#include "codec/message.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -137,6 +138,34 @@ static unsigned load_split(char *text, const char **ret_items, unsigned items_ma
     return count;
 }
 
+/* The longest that a message has room for beside its key. */
+static size_t load_tag_size_max(uint64_t keys)
+{
+    char key[SALVO_PAYLOAD_KEY_MAX];
+    size_t others_size = strlen("TAGS") + 2; /* the separators */
+
+    if (keys > 0)
+        others_size += strlen("KEYS") + 2 +
+                       (size_t)snprintf(key, sizeof(key), "k%llu", (unsigned long long)keys - 1);
+    return SALVO_PROPERTIES_SIZE_MAX - others_size;
+}
+
+/* A tag that the sender would refuse. 0 or the exit code. */
+static int load_check_tag(const char *tag, uint64_t keys)
+{
+    int refusal = salvo_property_value_check(tag, strlen(tag));
+    char remedy[64] = "take it out";
+
+    if (refusal == 0 && strlen(tag) > load_tag_size_max(keys))
+        refusal = SALVO_REFUSED_TOO_LONG;
+    if (refusal == 0)
+        return 0;
+    if (refusal == SALVO_REFUSED_TOO_LONG)
+        snprintf(remedy, sizeof(remedy), "take one of at most %zu bytes", load_tag_size_max(keys));
+    return cmd_fail("load", CMD_EXIT_INVALID, "--tags: the tag '%.80s%s': %s; %s", tag,
+                    strlen(tag) > 80 ? "..." : "", salvo_refusal_text(refusal), remedy);
+}
+
 static int load_lists(struct load_run *run)
 {
     struct load_values *values = &run->values;
@@ -160,6 +189,12 @@ static int load_lists(struct load_run *run)
         return cmd_fail("load", CMD_EXIT_INVALID,
                         "--tags %s: 1 to %d tags, separated by single commas", values->tags,
                         SALVO_PAYLOAD_TAGS_MAX);
+    for (unsigned i = 0; i < payload->tags_count; i++) {
+        int r = load_check_tag(payload->tags[i], values->keys);
+
+        if (r)
+            return r;
+    }
     return 0;
 }
 

@@ -156,6 +156,41 @@ def test_payload_topics_keys_tags_batches_and_compression(salvo_bin, tmp_path):
     assert options["batch"] == "linger" and options["lanes"] == "2" and options["header"] == "json"
 
 
+@pytest.mark.parametrize(
+    "tags, said",
+    [
+        ("good, ", "the tag ' ': it is empty or blank; take it out"),
+        (" ", "the tag ' ': it is empty or blank; take it out"),
+        ("good,a\x01b", "the tag 'a b': it holds one of the separators 0x01 and 0x02; take it out"),
+        (b"good,\xff", "the tag '?': it is not UTF-8; take it out"),
+        ("t" * 40000, "tttt...': it is too long; take one of at most 31994 bytes"),
+        ("t" * 31995, "tttt...': it is too long; take one of at most 31994 bytes"),
+    ],
+)
+def test_a_tag_that_no_message_takes_is_refused_before_the_start(
+    salvo_bin, tmp_path, tags, said
+):
+    path = tmp_path / "report.json"
+    path.write_text("an earlier one")
+    done = subprocess.run(
+        [str(salvo_bin), "load", "--count", "1000", "--tags", tags, "--json", str(path)],
+        capture_output=True,
+        timeout=300,
+        env=environment(),
+    )
+    err = done.stderr.decode()
+    assert done.returncode == 2 and done.stdout == b""
+    assert "salvo load: --tags: the tag '" in err and said in err, err
+    assert path.read_text() == "an earlier one"
+
+
+def test_the_longest_tag_leaves_room_for_a_key(salvo_bin, tmp_path):
+    args = ("--count", "100", "--keys", "1000", "--tags")
+    assert report_of(salvo_bin, tmp_path, *args, "t" * 31984)["acked"] == 100
+    done = run(salvo_bin, "load", *args, "t" * 31985)
+    assert done.returncode == 2 and "take one of at most 31984 bytes" in done.stderr, done.stderr
+
+
 def test_a_run_that_ends_in_its_warmup_is_invalid(start_load, tmp_path):
     path = tmp_path / "report.json"
     load = start_load("--rate", "100", "--warmup", "1h", "--json", path)
