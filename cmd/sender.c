@@ -138,8 +138,10 @@ bool cmd_sender_wait_route(struct cmd_sender *s, salvo_topic *topic, int64_t tim
     while (salvo_topic_queues(topic) == 0 && cmd_stop == 0) {
         if (sender_now_ns() >= until_ns) {
             trouble = salvo_topic_trouble(topic);
-            cmd_fail(s->command, 0, "topic '%s' cannot be sent to: %s", salvo_topic_name(topic),
-                     trouble != NULL ? trouble : "no route came in time");
+            cmd_fail(s->command, 0,
+                     "topic '%s' cannot be sent to: %s; waited for %lld ms, which timeout_ms sets",
+                     salvo_topic_name(topic), trouble != NULL ? trouble : "no route came in time",
+                     (long long)timeout_ms);
             return false;
         }
         cmd_sender_wait(s, NULL, -1, 1);

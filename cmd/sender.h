@@ -59,7 +59,8 @@ void cmd_sender_close(struct cmd_sender *s);
 /* One topic, its name checked first so that the error can say what is wrong. NULL: printed. */
 salvo_topic *cmd_sender_topic(struct cmd_sender *s, const char *name);
 
-/* Waits until the topic can be sent to, at most timeout_ms, or until Ctrl-C. False: printed why. */
+/* Waits until the topic can be sent to, at most timeout_ms (the option), or until Ctrl-C. False:
+ * printed why. */
 bool cmd_sender_wait_route(struct cmd_sender *s, salvo_topic *topic, int64_t timeout_ms);
 
 /* Waits until results may be there, or `fd` (-1: none) is readable, or the time is up; turns the

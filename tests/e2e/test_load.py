@@ -386,6 +386,15 @@ def test_no_route_is_one_clear_error(salvo_bin):
     assert "cannot be sent to" in done.stderr
 
 
+def test_no_route_says_how_long_it_was_waited_for(salvo_bin):
+    """A nameserver that is well and had no time to answer is not to blame."""
+    with Mock(salvo_bin) as silent:
+        silent.stop_signal()
+        done = run(salvo_bin, "load", "--nameserver", silent.address, "-D", "timeout_ms=1ms")
+    assert done.returncode == 2
+    assert "waited for 1 ms, which timeout_ms sets" in done.stderr, done.stderr
+
+
 def test_the_live_line_is_rewritten_on_a_terminal(salvo_bin):
     parent, child = pty.openpty()
     process = subprocess.Popen(
