@@ -368,6 +368,7 @@ static void load_drain(struct salvo_load *load)
         load_drain_until(load, now_ns + SALVO_NS_PER_S);
     }
     load_publish(load);
+    salvo_load_live_end(load->live);
 }
 
 static void load_finish(struct salvo_load *load)

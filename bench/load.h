@@ -121,9 +121,10 @@ struct salvo_load_live {
 
     /* The generator records into hists[swaps % 2]. Who follows asks for a swap at the end of a line
      * and, once `swaps` has moved on, owns the other one until it asks again: it merges and resets
-     * it. */
+     * it. Once the generator has ended it records no more, and both are the follower's. */
     _Atomic uint32_t swaps_wanted; /* written by the follower */
     _Atomic uint32_t swaps;        /* written by the generator */
+    _Atomic bool ended;            /* written by the generator */
     struct salvo_hist hists[2];
 
     /* generator -> anyone, when a message has failed */
@@ -139,12 +140,14 @@ void salvo_load_live_init(struct salvo_load_live *live);
 /* The follower: asks the generator for the latencies up to now. What it was asked for before has
  * been taken. */
 void salvo_load_live_ask(struct salvo_load_live *live);
-/* The follower: merges those that were asked for into `into`; false when the generator has not
- * swapped yet (try again later). */
+/* The follower: merges those that were asked for into `into`, and all that are left when the
+ * generator has ended; false when it has not swapped yet (try again later). */
 bool salvo_load_live_take(struct salvo_load_live *live, struct salvo_hist *into);
 /* The generator: what it records from now on goes into hists[return % 2]; `swaps` is what this
  * returned last, at first 0. */
 uint32_t salvo_load_live_swap(struct salvo_load_live *live, uint32_t swaps);
+/* The generator: it records no more, and does not swap. */
+void salvo_load_live_end(struct salvo_load_live *live);
 
 /* The generator: a kind that was not seen before, as the next of `kinds`. */
 void salvo_load_live_add_kind(struct salvo_load_live *live, const char *name);

@@ -26,16 +26,27 @@ void salvo_load_live_ask(struct salvo_load_live *live)
     atomic_store_explicit(&live->swaps_wanted, wanted + 1, memory_order_release);
 }
 
+static void live_take_hist(struct salvo_hist *filled, struct salvo_hist *into)
+{
+    salvo_hist_merge(into, filled);
+    salvo_hist_reset(filled);
+}
+
 bool salvo_load_live_take(struct salvo_load_live *live, struct salvo_hist *into)
 {
     /* The other hist is filled and ours: pairs with the release in salvo_load_live_swap. */
     uint32_t swaps = atomic_load_explicit(&live->swaps, memory_order_acquire);
     struct salvo_hist *filled = &live->hists[(swaps + 1) % 2];
 
+    /* Both are: pairs with the release in salvo_load_live_end. */
+    if (atomic_load_explicit(&live->ended, memory_order_acquire)) {
+        live_take_hist(&live->hists[0], into);
+        live_take_hist(&live->hists[1], into);
+        return true;
+    }
     if (swaps != atomic_load_explicit(&live->swaps_wanted, memory_order_relaxed))
         return false;
-    salvo_hist_merge(into, filled);
-    salvo_hist_reset(filled);
+    live_take_hist(filled, into);
     return true;
 }
 
@@ -47,6 +58,12 @@ uint32_t salvo_load_live_swap(struct salvo_load_live *live, uint32_t swaps)
     if (wanted != swaps) /* hands the filled hist over: pairs with the acquire in live_take */
         atomic_store_explicit(&live->swaps, wanted, memory_order_release);
     return wanted;
+}
+
+void salvo_load_live_end(struct salvo_load_live *live)
+{
+    /* Hands both hists over: pairs with the acquire in salvo_load_live_take. */
+    atomic_store_explicit(&live->ended, true, memory_order_release);
 }
 
 void salvo_load_live_add_kind(struct salvo_load_live *live, const char *name)

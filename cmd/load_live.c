@@ -10,6 +10,9 @@
 #include <unistd.h>
 
 #define LIVE_PERIOD_MS 1000
+/* Twice the generator's longest sleep, and room for a busy machine: rather late than empty. */
+#define LIVE_LOOK_MS   5
+#define LIVE_LOOKS_MAX 200
 
 static uint64_t live_get(const _Atomic uint64_t *value)
 {
@@ -84,19 +87,21 @@ static void live_print(struct cmd_load_live *live, int64_t now_ns)
     salvo_hist_reset(&live->second);
 }
 
-/* The generator swaps within a turn, or within its longest sleep. */
+/* The generator swaps within a turn, or within its longest sleep; or it ends, perhaps since the
+ * last look. */
 static void live_take(struct cmd_load_live *live)
 {
     struct pollfd over = {.fd = live->over_fd, .events = POLLIN};
 
     (void)salvo_load_live_take(&live->shared, &live->second); /* too late for the line before */
     salvo_load_live_ask(&live->shared);
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < LIVE_LOOKS_MAX; i++) {
         if (salvo_load_live_take(&live->shared, &live->second))
             return;
-        if (poll(&over, 1, 5) != 0)
-            return;
+        if (poll(&over, 1, LIVE_LOOK_MS) != 0)
+            break;
     }
+    (void)salvo_load_live_take(&live->shared, &live->second);
 }
 
 static void *live_run(void *arg)

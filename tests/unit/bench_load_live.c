@@ -85,6 +85,24 @@ static void nothing_is_lost_when_the_generator_answers_after_the_line(void **sta
     assert_int_equal(scene.line.count, 12);
 }
 
+static void what_the_generator_leaves_at_its_end_is_taken_once(void **state)
+{
+    static struct scene scene;
+
+    scene_begin(&scene);
+    record(&scene, 1, 7);
+    salvo_load_live_ask(&scene.live);
+    swap(&scene); /* heard, and not taken yet */
+    record(&scene, 2, 5);
+    salvo_load_live_end(&scene.live);
+    assert_true(take(&scene));
+    assert_int_equal(scene.line.count, 12);
+    assert_int_equal(scene.line.max, 2);
+    salvo_load_live_ask(&scene.live); /* nobody hears it */
+    assert_true(take(&scene));
+    assert_int_equal(scene.line.count, 12);
+}
+
 static const char *errors(const struct salvo_load_live *live)
 {
     static char text[160];
@@ -180,6 +198,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_has_all_up_to_its_end_and_nothing_older),
         cmocka_unit_test(nothing_is_lost_when_the_generator_answers_after_the_line),
+        cmocka_unit_test(what_the_generator_leaves_at_its_end_is_taken_once),
         cmocka_unit_test(a_line_names_the_most_frequent_kinds_of_failure),
         cmocka_unit_test(a_line_of_the_longest_names_and_counts_has_its_end),
         cmocka_unit_test(kinds_are_followed_while_they_come),
