@@ -1,4 +1,5 @@
 /* salvo load: generated messages at a rate or through a window, and a report. */
+#include "base/bytes.h"
 #include "base/error.h"
 #include "bench/report.h"
 #include "cmd/cluster.h"
@@ -9,6 +10,7 @@
 #include "codec/message.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -95,7 +97,8 @@ static const struct cmd_usage load_usage = {
     .notes = "Exit code: 0 all acknowledged, 1 some message was not, 2 the run is invalid, or\n"
              "a report was lost. A run that does not start leaves the files of --json and\n"
              "--hdr as they were.\n"
-             "Ctrl-C drains and reports; a second one quits at once.\n"
+             "Ctrl-C drains and reports; a second one quits at once, and leaves those files\n"
+             "too.\n"
              "SIGUSR1 begins a capture of what goes over net dpdk, and the next one ends it\n"
              "(docs/DPDK.md).\n\n"
              "  salvo load\n"
@@ -339,6 +342,20 @@ static int load_check(const struct load_run *run)
     return load_check_window(run);
 }
 
+/* For who looks into a file that has no report of this run. */
+static const char load_left_format[] = "--%s %s still holds an earlier report";
+
+/* The second Ctrl-C leaves a file as a run that does not start does. */
+static void load_open_file_stop(const char *option, const char *path, FILE *file, bool made)
+{
+    char text[PATH_MAX + 32] = "salvo load: ";
+    size_t used = strlen(text);
+
+    snprintf(text + used, sizeof(text) - used, load_left_format, option, path);
+    salvo_text_make_printable(text);
+    cmd_stop_file(fileno(file), made ? path : NULL, text);
+}
+
 static int load_open_file(const char *option, const char *path, FILE **ret_file, bool *ret_made)
 {
     if (path == NULL)
@@ -351,6 +368,8 @@ static int load_open_file(const char *option, const char *path, FILE **ret_file,
     if (*ret_file == NULL)
         return cmd_fail("load", CMD_EXIT_INVALID, "--%s %s: %s", option, path,
                         salvo_error_text(-errno));
+    if (*ret_file != stdout)
+        load_open_file_stop(option, path, *ret_file, *ret_made);
     return 0;
 }
 
@@ -379,7 +398,7 @@ static void load_leave_file(const char *option, const char *path, bool made)
         unlink(path);
     else if (path != NULL && strcmp(path, "-") != 0 && stat(path, &st) == 0 &&
              S_ISREG(st.st_mode) && st.st_size > 0)
-        cmd_fail("load", 0, "--%s %s still holds an earlier report", option, path);
+        cmd_fail("load", 0, load_left_format, option, path);
 }
 
 /* What a file had before goes when there is something to put in its place. */
@@ -531,6 +550,7 @@ static int load_report(struct load_run *run)
     code = salvo_report_exit_code(report);
     salvo_report_text(report, run->json == stdout || run->hdr == stdout ? stderr : stdout);
     run->reported = true;
+    cmd_stop_files_done();
     load_empty(run->json);
     load_empty(run->hdr);
     if (run->json != NULL && salvo_report_json(report, run->json))
@@ -580,6 +600,7 @@ int cmd_load(int argc, char **argv)
         if (!run->reported) {
             load_leave_file("json", run->values.json, run->json_made);
             load_leave_file("hdr", run->values.hdr, run->hdr_made);
+            cmd_stop_files_done(); /* before they are closed */
         }
     }
     load_close(run);

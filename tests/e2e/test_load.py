@@ -314,18 +314,54 @@ def test_ctrl_c_before_there_is_a_route_says_that_nothing_was_sent(start_load):
     assert "nothing was sent" in err, err
 
 
-def test_a_second_ctrl_c_quits_at_once(salvo_bin, start_load):
-    silent = Mock(salvo_bin)
-    load = start_load("--nameserver", silent.address, "--rate", "100", "--duration", "1h")
-    load.until_second(1)
-    silent.stop_signal()
-    try:
-        load.stop_again_and_again()
-        assert load.process.returncode == 2
-        assert "not accounted for" in load.process.stderr.read()
-    finally:
-        silent.cont_signal()
-        silent.stop()
+@pytest.fixture
+def stop_twice(salvo_bin, start_load):
+    """stop_twice(ARGUMENT..., before=F): what a run says that a second SIGINT ends, F() before."""
+
+    def stop(*args, before=lambda: None):
+        silent = Mock(salvo_bin)
+        load = start_load(
+            "--nameserver", silent.address, "--rate", "100", "--duration", "1h", *args
+        )
+        load.until_second(1)
+        silent.stop_signal()
+        try:
+            load.until(r" in flight [1-9]")  # else it would not drain, but report
+            before()
+            load.stop_again_and_again()
+            assert load.process.returncode == 2
+            return load.process.stderr.read()
+        finally:
+            silent.cont_signal()
+            silent.stop()
+
+    return stop
+
+
+def test_a_second_ctrl_c_quits_at_once(stop_twice):
+    err = stop_twice()
+    assert "not accounted for" in err and "still holds" not in err
+
+
+def test_a_second_ctrl_c_says_which_report_is_an_earlier_one(stop_twice, tmp_path):
+    earlier, empty, made = tmp_path / "earlier", tmp_path / "empty", tmp_path / "made"
+    earlier.write_text("an earlier one")
+    err = stop_twice("--json", earlier, "--hdr", made)
+    assert err.endswith(f"\nsalvo load: --json {earlier} still holds an earlier report\n"), err
+    assert err.count("still holds") == 1
+    assert earlier.read_text() == "an earlier one" and not made.exists()
+
+    empty.touch()
+    err = stop_twice("--json", empty, "--hdr", earlier)
+    assert err.endswith(f"\nsalvo load: --hdr {earlier} still holds an earlier report\n"), err
+    assert err.count("still holds") == 1 and empty.exists()
+
+
+def test_a_second_ctrl_c_takes_away_no_file_of_another(stop_twice, tmp_path):
+    path, other = tmp_path / "report.json", tmp_path / "other"
+    other.touch()
+    stop_twice("--json", path, before=lambda: other.rename(path))
+    assert path.exists()
 
 
 def test_two_signals_at_once_are_one(salvo_bin, start_load, tmp_path):
