@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "cmd/cmd.h"
+#include "cmd/frame.h"
 #include "cmd/lines.h"
 #include "cmd/sender.h"
 #include "cmd/stop.h"
@@ -119,16 +120,32 @@ static void send_complain(struct send_run *run, uint64_t number, const char *wha
         cmd_fail("send", 0, "further failures are only counted; --verbose shows each");
 }
 
+/* A message that no broker has acknowledged. Of one refused by an answer, which and whose: a remark
+ * need not be in it. */
+static void send_failed(struct send_run *run, const salvo_result *result)
+{
+    enum salvo_code code = salvo_result_code(result);
+    int answer = salvo_result_broker_code(result);
+    const char *broker = salvo_result_broker(result);
+    char refused[SALVO_ROUTE_NAME_MAX + 96];
+    const char *what = salvo_code_text(code);
+
+    run->failed++;
+    if (code == SALVO_REFUSED && answer >= 0) {
+        snprintf(refused, sizeof(refused), "refused with %d (%s)%s%s", answer,
+                 frame_response_name(answer), broker[0] != '\0' ? " by " : "", broker);
+        what = refused;
+    }
+    send_complain(run, salvo_result_cookie(result), what, salvo_result_detail(result));
+}
+
 static void send_result(void *arg, const salvo_result *result)
 {
     struct send_run *run = arg;
-    enum salvo_code code = salvo_result_code(result);
     char id[SALVO_MSG_ID_MAX], broker[SALVO_ROUTE_NAME_MAX];
 
-    if (code > SALVO_OK_FLUSH_SLAVE_TIMEOUT) {
-        run->failed++;
-        send_complain(run, salvo_result_cookie(result), salvo_code_text(code),
-                      salvo_result_detail(result));
+    if (salvo_result_code(result) > SALVO_OK_FLUSH_SLAVE_TIMEOUT) {
+        send_failed(run, result);
         return;
     }
     run->acked++;

@@ -433,6 +433,25 @@ def test_send_fails_when_the_cluster_does_not_answer(salvo_bin):
     assert "line 1:" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "code, more, said",
+    [
+        (17, "", r"refused with 17 \(TOPIC_NOT_EXIST\) by broker-[ab]"),
+        (13, ' remark "no"', r"refused with 13 \(MESSAGE_ILLEGAL\) by broker-[ab]: no"),
+        (999, "", r"refused with 999 \(unknown\) by broker-[ab]"),
+    ],
+)
+def test_send_names_the_code_and_the_broker_of_a_refusal(salvo_bin, tmp_path, code, more, said):
+    script = tmp_path / "script"
+    script.write_text(f"* send code {code} forever{more}\n")
+    with Mock(salvo_bin, "--brokers", 2, "--script", script) as mock:
+        done = run(salvo_bin, "send", "--topic", "T", "--nameserver", mock.address,
+                   "-D", "retries=0", input="a\nb\n")
+    assert done.returncode == 1 and "2 read, 0 acknowledged, 2 failed" in done.stderr
+    for line in (1, 2):
+        assert re.search(rf"^salvo send: line {line}: {said}$", done.stderr, re.M), done.stderr
+
+
 @pytest.mark.parametrize("threads", ["caller", "dedicated"])
 def test_send_waits_as_long_as_its_options_say(salvo_bin, tmp_path, threads):
     script = tmp_path / "script"
