@@ -114,14 +114,14 @@ salvo_topic *cmd_sender_topic(struct cmd_sender *s, const char *name)
     salvo_topic *topic;
 
     if (refusal) {
-        cmd_fail(s->command, 0, "--topic '%s': %s", name, salvo_refusal_text(refusal));
+        cmd_fail(s->command, 0, "--topic %s: %s", name, salvo_topic_refusal_text(refusal));
         return NULL;
     }
     topic = salvo_topic_open(s->sender, name);
     if (topic == NULL && errno == ENOSPC)
-        cmd_fail(s->command, 0, "--topic '%s': one too many; raise -D topics_max=N", name);
+        cmd_fail(s->command, 0, "--topic %s: one too many; raise -D topics_max=N", name);
     else if (topic == NULL)
-        cmd_fail(s->command, 0, "--topic '%s': %s", name, salvo_error_text(-errno));
+        cmd_fail(s->command, 0, "--topic %s: %s", name, salvo_error_text(-errno));
     return topic;
 }
 

@@ -30,6 +30,22 @@ const char *salvo_refusal_text(int refusal)
     }
 }
 
+static_assert(SALVO_TOPIC_SIZE_MAX == 127, "the sentences say so");
+
+const char *salvo_topic_refusal_text(int refusal)
+{
+    switch (refusal) {
+    case SALVO_REFUSED_EMPTY:
+        return "it is empty or blank; a topic is 1 to 127 letters, digits, %, _, - and |";
+    case SALVO_REFUSED_TOO_LONG:
+        return "it is over 127 bytes; choose a shorter name";
+    case SALVO_REFUSED_FORBIDDEN:
+        return "RocketMQ keeps this name to itself; choose another";
+    default:
+        return salvo_refusal_text(refusal);
+    }
+}
+
 /* A name with its size, so that lists are searched without strlen. */
 struct known_name {
     uint8_t size;

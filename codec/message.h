@@ -19,6 +19,8 @@ enum salvo_refusal {
     SALVO_REFUSED_FORBIDDEN, /* system topic or default group */
 };
 const char *salvo_refusal_text(int refusal);
+/* The same for a refusal of salvo_topic_check(), with the remedy; the limit is the topic's. */
+const char *salvo_topic_refusal_text(int refusal);
 
 /* Checks a user property (Message.putUserProperty): 0 or a refusal. Names are matched against
  * MessageConst.STRING_HASH_SET. */

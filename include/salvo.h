@@ -132,8 +132,9 @@ SALVO_API int salvo_conf_log(salvo_conf *conf, salvo_log_fn *sink, void *arg);
  * which calls nothing of this sender. */
 SALVO_API salvo *salvo_open(const salvo_conf *conf, char *errbuf, size_t errbuf_size);
 
-/* Interns a topic and asks for its route. NULL when the name is illegal or forbidden to senders
- * (errno = EINVAL) or topics_max are open (errno = ENOSPC). Any thread. */
+/* Interns a topic and asks for its route. NULL when the name is illegal (it is 1 to 127 letters,
+ * digits, %, _, - and |) or forbidden to senders, as SCHEDULE_TOPIC_XXXX is (errno = EINVAL), or
+ * topics_max are open (errno = ENOSPC). Any thread. */
 SALVO_API salvo_topic *salvo_topic_open(salvo *sender, const char *name);
 SALVO_API const char *salvo_topic_name(const salvo_topic *topic);
 /* Queues that can be written now (fetchPublishMessageQueues); 0: no route yet, or none. Any thread.

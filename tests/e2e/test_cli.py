@@ -452,6 +452,25 @@ def test_send_names_the_code_and_the_broker_of_a_refusal(salvo_bin, tmp_path, co
         assert re.search(rf"^salvo send: line {line}: {said}$", done.stderr, re.M), done.stderr
 
 
+@pytest.mark.parametrize(
+    "topic, said",
+    [
+        (128 * "t", "it is over 127 bytes; choose a shorter name"),
+        (800 * "t", "it is over 127 bytes; choose a shorter name"),
+        ("SCHEDULE_TOPIC_XXXX", "RocketMQ keeps this name to itself; choose another"),
+        ("a.b", "it holds a character other than letters, digits, %, _, - and |"),
+        ("  ", "it is empty or blank; a topic is 1 to 127 letters, digits, %, _, - and |"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", ["load", "load --nameserver 127.0.0.1:1", "send --nameserver 127.0.0.1:1", "mock"]
+)
+def test_a_topic_that_cannot_be_is_refused_alike_by_all(salvo_bin, command, topic, said):
+    done = run(salvo_bin, *command.split(), "--topic", topic, stdin=subprocess.DEVNULL)
+    assert done.returncode == 2
+    assert f"salvo {command.split()[0]}: --topic {topic}: {said}\n" in done.stderr
+
+
 @pytest.mark.parametrize("threads", ["caller", "dedicated"])
 def test_send_waits_as_long_as_its_options_say(salvo_bin, tmp_path, threads):
     script = tmp_path / "script"
