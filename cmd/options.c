@@ -7,7 +7,8 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define HELP_COLUMNS 80u /* a terminal that nobody has made wider */
+#define HELP_COLUMNS      80u   /* a terminal that nobody has made wider */
+#define OPTIONS_UNITS_MIN 1.5e6 /* "1000, 10k or 1.5M" are all within bounds that reach so far */
 
 struct options_parse {
     const struct cmd_usage *usage;
@@ -81,7 +82,8 @@ static int options_check_range(const struct options_parse *p, const struct cmd_o
     const char *unit = "";
     double scale = 1;
 
-    if (o->max == 0 || (value >= o->min && value <= o->max))
+    salvo_assert(o->max > 0);
+    if (value >= o->min && value <= o->max)
         return 0;
     if (o->kind == CMD_TIME) {
         unit = " s";
@@ -96,6 +98,16 @@ static int options_check_range(const struct options_parse *p, const struct cmd_o
                          unit);
 }
 
+/* A number that is none; to one with small bounds they are the advice, and not units. */
+static int options_no_number(const struct options_parse *p, const struct cmd_option *o,
+                             const char *text, const char *why)
+{
+    if (o->max >= OPTIONS_UNITS_MIN)
+        return options_error(p, "--%s %s: %s", o->name, text, why);
+    return options_error(p, "--%s %s: not a number; it may be %.16g to %.16g", o->name, text,
+                         o->min, o->max);
+}
+
 static int options_store_number(const struct options_parse *p, const struct cmd_option *o,
                                 const char *text)
 {
@@ -104,7 +116,7 @@ static int options_store_number(const struct options_parse *p, const struct cmd_
     double value;
 
     if (cmd_parse_number(text, &value, &why))
-        return options_error(p, "--%s %s: %s", o->name, text, why);
+        return options_no_number(p, o, text, why);
     if (options_check_range(p, o, text, value))
         return -EINVAL;
     if (o->kind == CMD_COUNT && value != (double)(uint64_t)value)

@@ -32,7 +32,7 @@ struct cmd_option {
     const char *argument; /* as --help shows it; NULL: takes none */
     enum cmd_option_kind kind;
     size_t offset; /* of the field in the command's struct of values */
-    double min;    /* bounds of counts, numbers, times (ns) and sizes; max 0: no bounds */
+    double min;    /* bounds of counts, numbers, times (ns) and sizes: each has some */
     double max;
     const char *config; /* CMD_SETTING */
     const char *text;
@@ -84,7 +84,8 @@ bool cmd_options_begin(const struct cmd_usage *usage, int argc, char *const *arg
 const char *cmd_nearest(const char *mistyped, const char *(*name_of)(const void *arg, unsigned i),
                         const void *arg, unsigned count);
 
-/* Values by themselves: 0, or -EINVAL with the remedy in ret_why (a literal). */
+/* Values by themselves: 0, or -EINVAL with the remedy in ret_why (a literal). Whoever asks for
+ * numbers and times knows their bounds: they may be negative, and numbers infinite. */
 int cmd_parse_number(const char *text, double *ret_value, const char **ret_why);
 int cmd_parse_time(const char *text, int64_t *ret_ns, const char **ret_why);
 int cmd_parse_sizes(const char *text, struct cmd_sizes *ret_sizes, const char **ret_why);

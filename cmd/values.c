@@ -2,7 +2,6 @@
 #include "cmd/options.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,18 +23,16 @@ static const struct values_unit size_units[] = {
     {"KB", 1000}, {"MB", 1e6}, {"GB", 1e9},   {"k", 1000},
 };
 
-/* A plain decimal number ("1e6" is one; "0x10", "inf", "-1" are not) and what is behind it. */
+/* A plain decimal number ("1e6" and "-1" are; "0x10" and "inf" are not) and what is behind it. One
+ * that is too large for a double is infinite: that it is out of range is for the bounds to say. */
 static int values_split(const char *text, double *ret_value, const char **ret_unit)
 {
+    const char *digits = text + (text[0] == '-');
     char *end;
-    double value;
 
-    if (text[0] < '0' || text[0] > '9' || text[1] == 'x' || text[1] == 'X')
+    if (digits[0] < '0' || digits[0] > '9' || digits[1] == 'x' || digits[1] == 'X')
         return -EINVAL;
-    value = strtod(text, &end);
-    if (!isfinite(value))
-        return -EINVAL;
-    *ret_value = value;
+    *ret_value = strtod(text, &end);
     *ret_unit = end;
     return 0;
 }
@@ -71,7 +68,7 @@ int cmd_parse_time(const char *text, int64_t *ret_ns, const char **ret_why)
     double value;
 
     if (values_parse(text, time_units, SALVO_ARRAY_LENGTH(time_units), &value) == 0) {
-        *ret_ns = value < 9e18 ? (int64_t)value : INT64_MAX; /* 292 years, above every bound */
+        *ret_ns = (int64_t)SALVO_CLAMP(value, -9e18, 9e18); /* 285 years, beyond every bound */
         return 0;
     }
     if (values_split(text, &value, &unit) == 0 && *unit == '\0') {
@@ -90,9 +87,9 @@ static int values_parse_size(const char *text, uint64_t *ret_size)
 {
     double value;
 
-    if (values_parse(text, size_units, SALVO_ARRAY_LENGTH(size_units), &value) || value >= 1e18)
+    if (values_parse(text, size_units, SALVO_ARRAY_LENGTH(size_units), &value) || value < 0)
         return -EINVAL;
-    *ret_size = (uint64_t)value;
+    *ret_size = (uint64_t)SALVO_MIN(value, 1e18); /* above every bound */
     return 0;
 }
 
