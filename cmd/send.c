@@ -1,5 +1,6 @@
 /* salvo send: lines of a file or of standard input, one message each; or a whole file as one
  * message. */
+#include "base/assert.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "cmd/cmd.h"
@@ -43,8 +44,10 @@ static const struct cmd_option send_options[] = {
     {"whole", 0, NULL, CMD_FLAG, AT(whole), 0, 0, NULL,
      "the whole file is one message, line feeds and all"},
     {"verbose", 0, NULL, CMD_FLAG, AT(verbose), 0, 0, NULL,
-     "print id, broker, queue and offset of each message"},
+     "print id, broker, queue and offset of each message, and list each failure"},
 };
+
+static_assert(SEND_COMPLAINTS_MAX == 10, "--help says so");
 
 static const struct cmd_usage send_usage = {
     .command = "send",
@@ -57,6 +60,7 @@ static const struct cmd_usage send_usage = {
     .options_count = SALVO_ARRAY_LENGTH(send_options),
     .notes = "A line ends at its line feed. A carriage return in front of it is part of the\n"
              "message, as any other byte; tr -d '\\r' takes it out.\n"
+             "Without --verbose the first 10 failures are listed, and the others counted.\n"
              "Exit code: 0 all acknowledged, 1 some message was not, 2 it could not start, or\n"
              "what it printed was lost: then no more of the input is read.\n\n"
              "  tail -F app.log | salvo send --topic Logs --nameserver 127.0.0.1:9876\n"

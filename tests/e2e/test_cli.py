@@ -440,6 +440,20 @@ def test_send_fails_when_the_cluster_does_not_answer(salvo_bin):
     assert "line 1:" in done.stderr
 
 
+def test_send_lists_as_many_failures_as_its_help_says(salvo_bin, tmp_path):
+    said = run(salvo_bin, "send", "--help").stdout
+    listed = int(re.search(r"Without --verbose the first (\d+) failures are listed", said)[1])
+    script = tmp_path / "script"
+    script.write_text("* send code 13 forever\n")
+    with Mock(salvo_bin, "--script", script) as mock:
+        args = ["send", "--topic", "T", "--nameserver", mock.address]
+        few = run(salvo_bin, *args, input="a\n" * (listed + 5))
+        all_ = run(salvo_bin, *args, "--verbose", input="a\n" * (listed + 5))
+    assert len(re.findall(r"^salvo send: line \d+:", few.stderr, re.M)) == listed
+    assert "further failures are only counted; --verbose shows each" in few.stderr
+    assert len(re.findall(r"^salvo send: line \d+:", all_.stderr, re.M)) == listed + 5
+
+
 @pytest.mark.parametrize(
     "code, more, said",
     [
