@@ -42,7 +42,10 @@ static const struct cmd_usage stat_usage = {
     .positional_offset = offsetof(struct stat_values, file),
     .options = stat_options,
     .options_count = SALVO_ARRAY_LENGTH(stat_options),
-    .notes = "  salvo load -D stat_file=/dev/shm/salvo.stat &\n"
+    .notes = "Exit code: 0; 1 the file cannot be read, is no stat file that this salvo\n"
+             "knows, or was cut off while it was watched; 2 the options are wrong, or what\n"
+             "it printed was lost. That its salvo is gone is no failure.\n\n"
+             "  salvo load -D stat_file=/dev/shm/salvo.stat &\n"
              "  salvo stat --watch /dev/shm/salvo.stat\n",
 };
 

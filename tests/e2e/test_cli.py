@@ -549,6 +549,20 @@ def test_stat_divides_by_the_time_between_two_looks(salvo_bin, start_load, tmp_p
         watch.communicate()
 
 
+def test_stat_tells_a_file_it_cannot_read_from_wrong_options(salvo_bin, tmp_path):
+    foreign = tmp_path / "foreign"
+    foreign.write_text("no counters\n")
+    for args, code in (
+        ([tmp_path / "nowhere"], 1),
+        ([foreign], 1),
+        (["--no-such-option", foreign], 2),
+    ):
+        done = run(salvo_bin, "stat", *args)
+        assert done.returncode == code and done.stdout == "", done.stderr
+    said = " ".join(run(salvo_bin, "stat", "--help").stdout.split())
+    assert re.search(r"Exit code: 0; 1 the file cannot be read, .*; 2 the options are wrong", said)
+
+
 @pytest.fixture
 def stat_copy(salvo_bin, start_load, tmp_path):
     """A stat file with one error in it, which nobody writes."""
