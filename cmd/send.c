@@ -425,6 +425,8 @@ static void send_drain(struct send_run *run)
         ;
 }
 
+/* A pipe that nobody writes into yet is waited for here. Ctrl-C leaves it unopened: nothing will be
+ * read. */
 static int send_open_file(struct send_run *run)
 {
     const char *file = run->values.file;
@@ -432,8 +434,10 @@ static int send_open_file(struct send_run *run)
     run->fd = STDIN_FILENO;
     if (file == NULL || strcmp(file, "-") == 0)
         return 0;
-    run->fd = open(file, O_RDONLY | O_CLOEXEC);
-    if (run->fd < 0)
+    do {
+        run->fd = open(file, O_RDONLY | O_CLOEXEC);
+    } while (run->fd < 0 && errno == EINTR && cmd_stop == 0);
+    if (run->fd < 0 && errno != EINTR)
         return cmd_fail("send", CMD_EXIT_INVALID, "%s: %s", file, salvo_error_text(-errno));
     return 0;
 }

@@ -371,6 +371,41 @@ def test_send_a_whole_file_says_that_a_signal_came_before_its_end(salvo_bin, moc
     assert "1 read, 0 acknowledged, 1 failed" in counted
 
 
+def waits_for_a_writer(process):
+    """Its handlers are there, and it sleeps: in the opening of its file."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = int(re.search(r"^SigCgt:\t(\w+)$", status, re.M)[1], 16)
+    return caught >> (signal.SIGINT - 1) & 1 == 1 and sleeps(process)
+
+
+@pytest.mark.parametrize(
+    "args, code, said",
+    [
+        ([], 0, ["stopped behind line 0; what follows was not read",
+                 "0 read, 0 acknowledged, 0 failed"]),
+        (["--whole"], 1, ["stopped before the file's end; the 0 bytes read were not sent",
+                          "1 read, 0 acknowledged, 1 failed"]),
+    ],
+)
+def test_send_from_a_pipe_that_no_writer_came_to_is_stopped_as_an_empty_one(
+    salvo_bin, tmp_path, mock, args, code, said
+):
+    """The other is open, and nothing was written."""
+    send = [str(salvo_bin), "send", "--topic", "T", "--nameserver", mock.address, *args]
+    os.mkfifo(tmp_path / "pipe")
+    for opened in (False, True):
+        process = subprocess.Popen(
+            [*send, str(tmp_path / "pipe")], stderr=subprocess.PIPE, text=True, env=environment()
+        )
+        wait_until(lambda: waits_for_a_writer(process), "it waiting for a writer")
+        writer = os.open(tmp_path / "pipe", os.O_WRONLY) if opened else None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == code
+        if writer is not None:
+            os.close(writer)
+        assert process.stderr.read().splitlines() == [f"salvo send: {line}" for line in said]
+
+
 def test_send_a_file_with_key_tag_and_properties(salvo_bin, tmp_path, mock):
     path = tmp_path / "lines"
     path.write_text("a\nb\n")
