@@ -273,10 +273,12 @@ static void load_publish(struct salvo_load *load)
                           memory_order_relaxed);
     atomic_store_explicit(&live->committed, load->next, memory_order_relaxed);
     atomic_store_explicit(&live->acked, warm->acked + measured->acked, memory_order_relaxed);
-    atomic_store_explicit(&live->failed, warm->failed + measured->failed, memory_order_relaxed);
+    /* Who sees these sees the kinds of all that are in them: pairs with the acquire in
+     * live_failures. */
+    atomic_store_explicit(&live->failed, warm->failed + measured->failed, memory_order_release);
     atomic_store_explicit(&live->timed_out, warm->timed_out + measured->timed_out,
-                          memory_order_relaxed);
-    atomic_store_explicit(&live->unsent, warm->unsent + measured->unsent, memory_order_relaxed);
+                          memory_order_release);
+    atomic_store_explicit(&live->unsent, warm->unsent + measured->unsent, memory_order_release);
     load->swaps = salvo_load_live_swap(live, load->swaps);
 }
 

@@ -93,30 +93,27 @@ static unsigned live_most_frequent(const uint64_t *counts, unsigned kinds_count)
     return most;
 }
 
-/* All failures; those of kinds that are counted already and not yet in the sums too. */
-static uint64_t live_failures(const struct salvo_load_live *live, const uint64_t *counts,
-                              unsigned kinds_count)
+/* The sums, read before the kinds: what is in them has been counted by its kind. Pairs with the
+ * release in load_publish. */
+static uint64_t live_failures(const struct salvo_load_live *live)
 {
-    uint64_t all = atomic_load_explicit(&live->failed, memory_order_relaxed) +
-                   atomic_load_explicit(&live->timed_out, memory_order_relaxed) +
-                   atomic_load_explicit(&live->unsent, memory_order_relaxed);
-    uint64_t of_kinds = 0;
-
-    for (unsigned i = 0; i < kinds_count; i++)
-        of_kinds += counts[i];
-    return SALVO_MAX(all, of_kinds);
+    return atomic_load_explicit(&live->failed, memory_order_acquire) +
+           atomic_load_explicit(&live->timed_out, memory_order_acquire) +
+           atomic_load_explicit(&live->unsent, memory_order_acquire);
 }
 
 void salvo_load_live_errors(const struct salvo_load_live *live, char *ret_text, size_t size)
 {
+    uint64_t counts[SALVO_LOAD_KINDS_MAX], of_kinds = 0, left = live_failures(live);
     /* The names are there: pairs with the release in salvo_load_live_add_kind. */
     unsigned kinds_count = atomic_load_explicit(&live->kinds_count, memory_order_acquire);
-    uint64_t counts[SALVO_LOAD_KINDS_MAX], left;
     int used;
 
-    for (unsigned i = 0; i < kinds_count; i++)
+    for (unsigned i = 0; i < kinds_count; i++) {
         counts[i] = atomic_load_explicit(&live->kinds[i].count, memory_order_relaxed);
-    left = live_failures(live, counts, kinds_count);
+        of_kinds += counts[i];
+    }
+    left = SALVO_MAX(left, of_kinds); /* some came since */
     used = snprintf(ret_text, size, "errors %llu", (unsigned long long)left);
     for (unsigned n = 0; n < LIVE_KINDS_NAMED && (size_t)used < size; n++) {
         unsigned i = live_most_frequent(counts, kinds_count);

@@ -3,7 +3,6 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "cmd/cmd.h"
-
 #include "cmd/options.h"
 
 #include <errno.h>
@@ -261,6 +260,18 @@ static int frame_capture(struct frame_run *run, const struct cmd_input *input)
     return r;
 }
 
+/* Printable ASCII and white space: frames are none, each has a zero. */
+static bool frame_is_text(const struct cmd_input *input)
+{
+    for (size_t i = 0; i < input->size; i++) {
+        uint8_t c = input->bytes[i];
+
+        if (c != '\t' && c != '\n' && c != '\r' && (c < ' ' || c > '~'))
+            return false;
+    }
+    return input->size > 0;
+}
+
 static int frame_run(struct frame_run *run, struct cmd_input *input)
 {
     if (run->values.hex || (!frame_pcap_likely(input) && frame_hex_likely(input))) {
@@ -276,7 +287,7 @@ static int frame_run(struct frame_run *run, struct cmd_input *input)
             return r;
     } else {
         frame_stream(run, input);
-        run->text = memchr(input->bytes, 0, input->size) == NULL; /* each frame has a zero */
+        run->text = frame_is_text(input);
     }
     return run->errors > 0 ? -EBADMSG : 0;
 }

@@ -348,7 +348,7 @@ static const char load_left_format[] = "--%s %s still holds an earlier report";
 /* The second Ctrl-C leaves a file as a run that does not start does. */
 static void load_open_file_stop(const char *option, const char *path, FILE *file, bool made)
 {
-    char text[PATH_MAX + 32] = "salvo load: ";
+    char text[PATH_MAX + 64] = "salvo load: ";
     size_t used = strlen(text);
 
     snprintf(text + used, sizeof(text) - used, load_left_format, option, path);
@@ -575,7 +575,7 @@ static int load_run(struct load_run *run)
     cmd_load_live_stop(&run->live);
     if (r)
         return cmd_fail("load", CMD_EXIT_INVALID, "the generator did not start: %s",
-                        salvo_error_text(r));
+                        r == -ENOSPC ? "raise submitters_max" : salvo_error_text(r));
     salvo_load_result_join(&run->result, &run->live.shared, &run->live.taken);
     return load_report(run);
 }
@@ -598,9 +598,9 @@ int cmd_load(int argc, char **argv)
             code = load_run(run);
         }
         if (!run->reported) {
+            cmd_stop_files_done(); /* before they are closed, and said once */
             load_leave_file("json", run->values.json, run->json_made);
             load_leave_file("hdr", run->values.hdr, run->hdr_made);
-            cmd_stop_files_done(); /* before they are closed */
         }
     }
     load_close(run);

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define LIVE_PERIOD_MS 1000
-/* Twice the generator's longest sleep, and room for a busy machine: rather late than empty. */
+/* Together ten times the generator's longest sleep, for a busy machine: rather late than empty. */
 #define LIVE_LOOK_MS   5
 #define LIVE_LOOKS_MAX 200
 

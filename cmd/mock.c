@@ -58,7 +58,8 @@ static const struct cmd_option mock_options[] = {
      "header form of answers: request (as the request had it), json or binary; default request"},
     {"net", 0, "NAME", CMD_TEXT, AT(net), 0, 0, NULL, "auto, uring or epoll; default auto"},
     {"spin", 0, NULL, CMD_FLAG, AT(spin), 0, 0, NULL, "never sleep: lowest latency, a whole core"},
-    {"cpu", 0, "N", CMD_COUNT, AT(cpu), 0, 16383, NULL, "pin the mock's thread to this CPU"},
+    {"cpu", 0, "N", CMD_COUNT, AT(cpu), 0, SALVO_CPU_MAX - 1, NULL,
+     "pin the mock's thread to this CPU"},
 };
 
 static const struct cmd_usage mock_usage = {

@@ -558,6 +558,11 @@ def test_with_too_few_descriptors_to_start_the_error_names_their_limit(salvo_bin
     assert re.search("Too many open files; raise ulimit -n or LimitNOFILE$", done.stderr, re.M)
 
 
+def test_fewer_submitters_than_lanes_name_their_option(salvo_bin):
+    done = run(salvo_bin, "load", "--lanes", 2, "-D", "submitters_max=1", "--count", 10)
+    assert done.returncode == 2 and "raise submitters_max" in done.stderr.splitlines()[-1]
+
+
 # --- plans that cannot be
 # ----------------------------------------------------------------------------
 

@@ -374,6 +374,7 @@ def test_the_java_section_has_fetched_all_when_it_leaves_the_network(rows, tmp_p
     (jars.cache() / "m2").mkdir(parents=True, exist_ok=True)
     (tmp_path / "m2").symlink_to(jars.cache() / "m2")
     monkeypatch.setenv("SALVO_CACHE", str(tmp_path))
+    monkeypatch.setattr(java.netns, "need_root", lambda: None)
     monkeypatch.setattr(java.netns, "loopback", leave)
     with pytest.raises(Left):
         java.run(Plan(), rows)

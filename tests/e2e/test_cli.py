@@ -339,7 +339,10 @@ def test_send_says_that_its_output_was_lost_behind_a_signal(salvo_bin, tmp_path)
         process.stdout.close()
         process.stdin.write("second\n")
         process.stdin.flush()
-        wait_until(lambda: unread(process.stdin) == 0, "the second read")
+        stat = Path(f"/proc/{process.pid}/stat")
+        wait_until(
+            lambda: unread(process.stdin) == 0 and ") S " in stat.read_text(), "the second read"
+        )
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 2
     err = process.stderr.read()

@@ -151,7 +151,10 @@ def test_frame_says_where_input_is_malformed(salvo_bin, content, place):
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("content, hint", [("00 00 01 02 00 zz\n", True), ("\0" * 20, False)])
+@pytest.mark.parametrize(
+    "content, hint",
+    [("00 00 01 02 00 zz\n", True), ("", False), ("\0" * 20, False), ("\u00fc" * 9, False)],
+)
 def test_frame_points_to_hex_when_a_text_is_no_frame(salvo_bin, content, hint):
     done = run(salvo_bin, "frame", "-", input=content)
     assert done.returncode == 1 and ("--hex" in done.stderr) == hint

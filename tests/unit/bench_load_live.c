@@ -193,6 +193,31 @@ static void kinds_are_followed_while_they_come(void **state)
     assert_non_null(strstr(errors(&scene.live), ": kind_0 100000, kind_1 50000, others "));
 }
 
+static void *count_one_kind(void *arg)
+{
+    struct salvo_load_live *live = arg;
+
+    salvo_load_live_add_kind(live, "kind");
+    for (unsigned n = 1; n <= 20 * KINDS_COUNTED; n++) {
+        salvo_load_live_count_kind(live, 0, n);
+        atomic_store_explicit(&live->failed, n, memory_order_release); /* as load_publish */
+    }
+    return NULL;
+}
+
+static void of_one_kind_there_are_no_others(void **state)
+{
+    static struct scene scene;
+    pthread_t generator;
+
+    scene_begin(&scene);
+    assert_int_equal(salvo_thread_start(&generator, "generator", count_one_kind, &scene.live), 0);
+    do {
+        assert_null(strstr(errors(&scene.live), "others"));
+    } while (atomic_load(&scene.live.failed) < 20 * KINDS_COUNTED);
+    salvo_thread_join(generator);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +227,7 @@ int main(void)
         cmocka_unit_test(a_line_names_the_most_frequent_kinds_of_failure),
         cmocka_unit_test(a_line_of_the_longest_names_and_counts_has_its_end),
         cmocka_unit_test(kinds_are_followed_while_they_come),
+        cmocka_unit_test(of_one_kind_there_are_no_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
