@@ -48,7 +48,7 @@ struct frame_run {
     uint8_t *scratch;            /* SALVO_FRAME_SIZE_MAX bytes */
     char error[FRAME_ERROR_MAX]; /* the first */
     uint64_t errors;
-    bool text; /* taken for bytes, and holds no frame's */
+    bool text; /* a text, and taken for bytes: it is no hex */
     uint64_t flows_passed_over;
 };
 

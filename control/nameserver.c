@@ -204,8 +204,9 @@ static void query_send(struct salvo_nameservers *ns, struct salvo_nameserver_que
     r = salvo_rpc_request(ns->rpc, &call, now_ns);
     if (r)
         query_fail_errno(ns, query, r,
-                         r == -EMFILE ? "out of descriptors (EMFILE), " SALVO_RAISE_DESCRIPTORS
-                                      : "no connection can be made",
+                         r == -EMFILE   ? "out of descriptors (EMFILE), " SALVO_RAISE_DESCRIPTORS
+                         : r == -ENOMEM ? SALVO_NO_MEMORY
+                                        : "no connection can be made",
                          now_ns);
 }
 

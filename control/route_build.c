@@ -2,6 +2,7 @@
 #include "control/route_build.h"
 
 #include "base/assert.h"
+#include "base/error.h"
 #include "codec/heartbeat.h"
 
 #include <errno.h>
@@ -183,7 +184,7 @@ static void topic_build(struct salvo_route_table *table, uint32_t topic,
         salvo_report_error(table->report, "control: route", r,
                            r == -EINVAL
                                ? "topic %s: group, topic and broker name are too long together"
-                               : "topic %s: no memory for its route",
+                               : "topic %s: no memory for its route; " SALVO_RAISE_MEMORY,
                            name);
         return;
     }
@@ -317,7 +318,7 @@ static int table_publish(struct salvo_route_table *table)
     snapshot = snapshot_new(table);
     if (snapshot == NULL) { /* next turn */
         salvo_report_error(table->report, "control: route", -ENOMEM,
-                           "no memory for a route snapshot");
+                           "no memory for a route snapshot; " SALVO_RAISE_MEMORY);
         return 0;
     }
     snapshot_retire_current(table, snapshot);

@@ -2,6 +2,7 @@
 #include "control/rpc_link.h"
 
 #include "base/assert.h"
+#include "base/error.h"
 #include "control/resolve.h"
 
 #include <errno.h>
@@ -251,7 +252,8 @@ static void link_data(struct salvo_rpc *rpc, uint32_t index, const struct salvo_
     if (link->state == RPC_LINK_UP) {
         link->received_ns = now_ns;
         if (link_gather(link, event->data.bytes, event->data.size))
-            rpc_link_end(rpc, index, -ENOMEM, "no memory for its answer", now_ns);
+            rpc_link_end(rpc, index, -ENOMEM, "no memory for its answer, " SALVO_RAISE_MEMORY,
+                         now_ns);
         else
             link_frames(rpc, index, now_ns);
     }

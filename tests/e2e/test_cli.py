@@ -290,7 +290,8 @@ def assert_stopped_for_its_output(process, said):
     return int(acknowledged)
 
 
-def test_send_reads_no_more_when_nobody_reads_what_it_prints(salvo_bin, mock):
+def send_into_a_closed_pipe(salvo_bin, mock, more):
+    """Its first line is acknowledged and printed; nobody reads what it prints of `more`."""
     process = subprocess.Popen(
         [str(salvo_bin), "send", "--topic", "T", "--nameserver", mock.address, "--verbose"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -300,8 +301,13 @@ def test_send_reads_no_more_when_nobody_reads_what_it_prints(salvo_bin, mock):
     process.stdin.flush()
     process.stdout.readline()
     process.stdout.close()
-    process.stdin.write("second\nhalf")
+    process.stdin.write(more)
     process.stdin.flush()
+    return process
+
+
+def test_send_reads_no_more_when_nobody_reads_what_it_prints(salvo_bin, mock):
+    process = send_into_a_closed_pipe(salvo_bin, mock, "second\nhalf")
     said = "behind line 2; 4 bytes read behind it, an unfinished line, and what follows them"
     assert assert_stopped_for_its_output(process, said) == 2
     process.stdin.close()
@@ -328,21 +334,8 @@ def test_send_says_that_its_output_was_lost_behind_a_signal(salvo_bin, tmp_path)
     script = tmp_path / "script"
     script.write_text("* send delay 1s after 1 forever\n")
     with Mock(salvo_bin, "--script", script) as slow:
-        process = subprocess.Popen(
-            [str(salvo_bin), "send", "--topic", "T", "--nameserver", slow.address, "--verbose"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=environment(),
-        )
-        process.stdin.write("first\n")
-        process.stdin.flush()
-        process.stdout.readline()
-        process.stdout.close()
-        process.stdin.write("second\n")
-        process.stdin.flush()
-        stat = Path(f"/proc/{process.pid}/stat")
-        wait_until(
-            lambda: unread(process.stdin) == 0 and ") S " in stat.read_text(), "the second read"
-        )
+        process = send_into_a_closed_pipe(salvo_bin, slow, "second\n")
+        wait_until(lambda: unread(process.stdin) == 0 and sleeps(process), "the second read")
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 2
     err = process.stderr.read()

@@ -82,6 +82,12 @@ def test_no_allocator_no_signal_handler_no_exit_is_linked():
     assert undefined & unwanted == set()
 
 
+def test_the_programs_allocator_finds_its_settings(salvo_bin):
+    """By a name that link-time optimisation would hide."""
+    assert "jemalloc" in output("readelf", "-d", salvo_bin)
+    assert " D malloc_conf\n" in output("nm", "-D", "--defined-only", salvo_bin)
+
+
 HOST = """
 import ctypes, sys
 sys.path.insert(0, sys.argv[1])
