@@ -1,5 +1,6 @@
-/* Bulk to a kernel's TCP: by salvo's own TCP over a DPDK device, by the kernel's TCP, and as raw
- * frames through the same device. bench/run makes the rig (bench/suite/bulk.py, loss.py).
+/* Bulk to a kernel's TCP: by salvo's own TCP over a DPDK device, by the kernel's TCP, and as frames
+ * made by hand through the same device (bulk_raw.c). bench/run makes the rig (bench/suite/bulk.py,
+ * loss.py).
  *
  *   bulk sink ADDRESS:PORT SECONDS WARMUP [poll]
  *                                               accepts one connection after the other, reads and
@@ -8,17 +9,19 @@
  *                                               device itself (SO_PREFER_BUSY_POLL)
  *   bulk kernel ADDRESS:PORT CONGESTION         sends until the sink ends it
  *   bulk net ADDRESS:PORT OURS DEVICE MTU       the same by salvo's TCP; OURS is an address
+ *   bulk bare ADDRESS:PORT OURS DEVICE MTU MAC  the same without a TCP: segments made by hand; MAC
+ *                                               is the sink's, which knows ours
  *   bulk raw PAYLOAD OURS DEVICE MTU SECONDS WARMUP IF [ADDRESS:PORT]
+ *                                               frames as long as a segment of PAYLOAD bytes, which
+ *                                               nobody reads; a sink that polls is told by a
+ *                                               datagram to ADDRESS:PORT which device to poll
  *
- * Raw frames are as long as TCP's with PAYLOAD bytes, their payload is copied from memory as TCP's
- * is, and their MAC is nobody's: the kernel drops what has arrived before it looks into it. What
- * arrived is what IF, the device's own interface, says was passed on. A sink that polls is told by
- * a datagram to ADDRESS:PORT which device to poll. Each prints JSON: the sink a line for each
- * connection, the others one at the end. */
+ * Each prints JSON: the sink a line for each connection, the others one at the end. */
+#include "bench/micro/bulk.h"
+
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/cpu.h"
-#include "dataplane/net_dpdk.h"
 #include "dataplane/net_tcp.h"
 
 #include <arpa/inet.h>
@@ -31,19 +34,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define MEMORY_SIZE SALVO_MIB(4)
-#define OFFER_SIZE  SALVO_KIB(64)
-#define EVENTS_MAX  64
-#define HEADER_SIZE 66u /* Ethernet, IPv4, TCP with timestamps */
+#define EVENTS_MAX 64
 
-static uint8_t memory[MEMORY_SIZE + OFFER_SIZE];
+uint8_t bulk_memory[BULK_MEMORY_SIZE + BULK_OFFER_SIZE];
 
-static int64_t now_ns(void)
+int64_t bulk_now_ns(void)
 {
     return salvo_clock_mono_ns(salvo_clock_system());
 }
 
-static void fail(const char *what)
+void bulk_fail(const char *what)
 {
     fprintf(stderr, "bulk: %s: %s\n", what, strerror(errno));
     exit(1);
@@ -56,11 +56,11 @@ static struct salvo_endpoint endpoint_read(const char *text)
     char host[64];
 
     if (colon == NULL || (size_t)(colon - text) >= sizeof(host))
-        fail(text);
+        bulk_fail(text);
     snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text);
     at.v4.sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
     if (inet_pton(AF_INET, host, &at.v4.sin_addr) != 1)
-        fail(text);
+        bulk_fail(text);
     return at;
 }
 
@@ -76,7 +76,7 @@ static void cpu_ticks(uint64_t *ret_all, uint64_t *ret_idle)
 
     *ret_all = *ret_idle = 0;
     if (file == NULL)
-        fail(path);
+        bulk_fail(path);
     while (fgets(line, sizeof(line), file) != NULL) {
         char *at = line + name_size;
         if (strncmp(line, name, (size_t)name_size) != 0)
@@ -101,7 +101,7 @@ static void poll_by(int fd)
     if (setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &us, sizeof(us)) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, &prefer, sizeof(prefer)) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL_BUDGET, &budget, sizeof(budget)) != 0)
-        fail("busy polling");
+        bulk_fail("busy polling");
 }
 
 /* What one connection brings between the end of its warm-up and `seconds` later, and how busy that
@@ -111,7 +111,7 @@ static void sink_one(int fd, double seconds, double warmup, bool polls)
     static uint8_t nowhere[SALVO_KIB(256)];
     struct timeval patience = {.tv_usec = 10000};
     struct linger reset = {.l_onoff = 1};
-    int64_t began_ns = now_ns() + (int64_t)(warmup * 1e9);
+    int64_t began_ns = bulk_now_ns() + (int64_t)(warmup * 1e9);
     int64_t end_ns = began_ns + (int64_t)(seconds * 1e9);
     int64_t at_ns, first_ns = 0;
     uint64_t all = 0, idle = 0, all_before = 0, idle_before = 0, bytes = 0;
@@ -123,7 +123,7 @@ static void sink_one(int fd, double seconds, double warmup, bool polls)
         poll_by(fd);
     do {
         size = recv(fd, nowhere, sizeof(nowhere), MSG_TRUNC | (polls ? MSG_DONTWAIT : 0));
-        at_ns = now_ns();
+        at_ns = bulk_now_ns();
         if (first_ns != 0 && size > 0) {
             bytes += (uint64_t)size;
         } else if (first_ns == 0 && at_ns >= began_ns) {
@@ -160,18 +160,18 @@ static int sink(const struct salvo_endpoint *at, double seconds, double warmup, 
 
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (bind(listener, &at->any, sizeof(at->v4)) != 0 || listen(listener, 8) != 0)
-        fail("listen");
+        bulk_fail("listen");
     if (polls) {
         datagrams = socket(AF_INET, SOCK_DGRAM | type, 0);
         if (bind(datagrams, &at->any, sizeof(at->v4)) != 0)
-            fail("bind");
+            bulk_fail("bind");
         poll_by(datagrams);
     }
     puts("ready");
     fflush(stdout);
     while ((fd = sink_accept(listener, datagrams)) >= 0)
         sink_one(fd, seconds, warmup, polls);
-    fail("accept");
+    bulk_fail("accept");
     return 1;
 }
 
@@ -184,11 +184,11 @@ static int kernel(const struct salvo_endpoint *to, const char *congestion)
     ssize_t part;
 
     if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion)) != 0)
-        fail(congestion);
+        bulk_fail(congestion);
     if (connect(fd, &to->any, sizeof(to->v4)) != 0)
-        fail("connect");
-    while ((part = send(fd, memory + at, OFFER_SIZE, MSG_NOSIGNAL)) > 0)
-        at = (at + (size_t)part) % MEMORY_SIZE;
+        bulk_fail("connect");
+    while ((part = send(fd, bulk_memory + at, BULK_OFFER_SIZE, MSG_NOSIGNAL)) > 0)
+        at = (at + (size_t)part) % BULK_MEMORY_SIZE;
     getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size);
     printf("{\"segments_out\": %u, \"retransmitted\": %u, \"cpu_seconds\": %.3f}\n",
            info.tcpi_segs_out, info.tcpi_total_retrans, salvo_cpu_process_seconds());
@@ -200,7 +200,7 @@ static int kernel(const struct salvo_endpoint *to, const char *congestion)
 
 static struct salvo_log port_log = {.level = SALVO_LOG_WARN};
 
-static struct salvo_dpdk_port *port_open(const char *device, uint16_t mtu)
+struct salvo_dpdk_port *bulk_port_open(const char *device, uint16_t mtu)
 {
     struct salvo_dpdk_conf conf = {
         .device = device,
@@ -229,7 +229,7 @@ struct client {
     uint64_t taken;
 };
 
-static unsigned client_events(struct client *c)
+static void client_events(struct client *c)
 {
     struct salvo_net_event events[EVENTS_MAX];
     unsigned count = salvo_net_poll(c->net, events, EVENTS_MAX);
@@ -244,14 +244,13 @@ static unsigned client_events(struct client *c)
         else
             c->down = true;
     }
-    return count;
 }
 
 /* The sink's memory is not looked at: what was released may be offered again at once. */
 static void client_offer(struct client *c)
 {
     while (c->up && !c->down && !c->refused) {
-        struct salvo_range range = {memory + c->taken % MEMORY_SIZE, OFFER_SIZE};
+        struct salvo_range range = {bulk_memory + c->taken % BULK_MEMORY_SIZE, BULK_OFFER_SIZE};
         size_t part = salvo_net_send(c->net, c->link, &range, 1);
 
         c->refused = part < range.size;
@@ -274,7 +273,7 @@ static void client_report(const struct client *c, double cpu_s)
 
 static int net(const struct salvo_endpoint *to, const char *ours, const char *device, uint16_t mtu)
 {
-    struct salvo_dpdk_port *port = port_open(device, mtu);
+    struct salvo_dpdk_port *port = bulk_port_open(device, mtu);
     struct salvo_net_tcp_conf tcp_conf = {.device = salvo_dpdk_port_device(port, 0)};
     struct salvo_net_conf conf;
     struct client c = {0};
@@ -283,20 +282,19 @@ static int net(const struct salvo_endpoint *to, const char *ours, const char *de
     salvo_net_conf_default(&conf, salvo_clock_system());
     salvo_tcp_config_defaults(&tcp_conf.tcp);
     if (inet_pton(AF_INET, ours, tcp_conf.tcp.address4.bytes) != 1)
-        fail(ours);
+        bulk_fail(ours);
     tcp_conf.tcp.address4.version = 4;
     tcp_conf.tcp.prefix4_bits = 24;
     for (unsigned i = 0; i < sizeof(tcp_conf.tcp.key); i++)
-        tcp_conf.tcp.key[i] = (uint8_t)(now_ns() >> i % 32); /* other ports than the last run's */
+        tcp_conf.tcp.key[i] =
+            (uint8_t)(bulk_now_ns() >> i % 32); /* other ports than the last run's */
     if (salvo_net_tcp_open(&conf, &tcp_conf, &c.net) != 0 ||
         salvo_net_connect(c.net, to, 10 * SALVO_NS_PER_S, 1, &c.link) != 0)
-        fail("connect");
-    while (!c.down) {
+        bulk_fail("connect");
+    while (!c.down) { /* never sleeps, as the frames made by hand do not */
         client_offer(&c);
-        if (client_events(&c) == 0)
-            salvo_net_wait(c.net, 1, 0, SALVO_NS_PER_S);
-        else
-            salvo_net_flush(c.net);
+        client_events(&c);
+        salvo_net_flush(c.net);
     }
     client_report(&c, salvo_cpu_process_seconds() - before_s);
     bool came = c.up;
@@ -305,126 +303,12 @@ static int net(const struct salvo_endpoint *to, const char *ours, const char *de
     return came ? 0 : 1;
 }
 
-/* --- raw frames ------------------------------------------------------------------------------- */
-
-static uint64_t passed_on(const char *interface)
-{
-    char text[128];
-
-    snprintf(text, sizeof(text), "/sys/class/net/%s/statistics/tx_packets", interface);
-    FILE *file = fopen(text, "r");
-    if (file == NULL || fgets(text, sizeof(text), file) == NULL)
-        fail(interface);
-    fclose(file);
-    return strtoull(text, NULL, 10);
-}
-
-/* The header of a TCP segment from `ours` to nobody's MAC; its numbers mean nothing. */
-static void header_make(uint8_t header[HEADER_SIZE], const uint8_t mac[6], const char *ours,
-                        uint32_t payload_size)
-{
-    static const uint8_t nobody[6] = {0x02, 0, 0, 0, 0, 0x99};
-    uint8_t *ip = header + SALVO_ETHERNET_SIZE;
-
-    memset(header, 0, HEADER_SIZE);
-    memcpy(header, nobody, 6);
-    memcpy(header + 6, mac, 6);
-    salvo_store_be16(header + 12, 0x0800);
-    ip[0] = 0x45;
-    salvo_store_be16(ip + 2, (uint16_t)(HEADER_SIZE - SALVO_ETHERNET_SIZE + payload_size));
-    ip[8] = 64;
-    ip[9] = IPPROTO_TCP;
-    inet_pton(AF_INET, ours, ip + 12);
-    inet_pton(AF_INET, ours, ip + 16);
-    header[SALVO_ETHERNET_SIZE + SALVO_IP4_SIZE + 12] = 0x80; /* 32 bytes of TCP header */
-}
-
-/* One datagram to everybody's MAC, of UDP without a sum. */
-static void datagram_send(struct salvo_device *device, const char *ours,
-                          const struct salvo_endpoint *to)
-{
-    enum { SIZE = SALVO_ETHERNET_SIZE + SALVO_IP4_SIZE + 8 };
-    static const struct salvo_tcp_packet packet = {0};
-    const struct salvo_device_ops *ops = salvo_device_head(device)->ops;
-    uint8_t header[HEADER_SIZE], *ip = header + SALVO_ETHERNET_SIZE, *udp = ip + SALVO_IP4_SIZE;
-
-    header_make(header, salvo_device_head(device)->caps.mac, ours, 0);
-    memset(header, 0xff, 6);
-    salvo_store_be16(ip + 2, SIZE - SALVO_ETHERNET_SIZE);
-    ip[9] = IPPROTO_UDP;
-    memcpy(ip + 16, &to->v4.sin_addr, 4);
-    uint16_t sum = salvo_sum_finish(salvo_sum_bytes(ip, SALVO_IP4_SIZE, 0));
-    memcpy(ip + 10, &sum, 2);
-    memset(udp, 0, 8);
-    salvo_store_be16(udp, ntohs(to->v4.sin_port));
-    salvo_store_be16(udp + 2, ntohs(to->v4.sin_port));
-    salvo_store_be16(udp + 4, 8);
-    memcpy(ops->claim(device, SIZE), header, SIZE);
-    ops->commit(device, &packet);
-    ops->flush(device);
-}
-
-/* As net_tcp's turns: look for frames, then as many as there is room for. */
-static unsigned raw_turn(struct salvo_device *device, const uint8_t header[HEADER_SIZE],
-                         uint32_t payload_size, uint64_t *offset)
-{
-    static const struct salvo_tcp_packet packet = {0};
-    const struct salvo_device_ops *ops = salvo_device_head(device)->ops;
-    struct salvo_device_frame frames[EVENTS_MAX];
-    unsigned count = ops->room(device);
-
-    while (ops->receive(device, frames, EVENTS_MAX) == EVENTS_MAX)
-        ;
-    for (unsigned i = 0; i < count; i++) {
-        uint8_t *frame = ops->claim(device, HEADER_SIZE + payload_size);
-
-        memcpy(frame, header, HEADER_SIZE);
-        memcpy(frame + HEADER_SIZE, memory + *offset % MEMORY_SIZE, payload_size);
-        *offset += payload_size;
-        ops->commit(device, &packet);
-    }
-    ops->flush(device);
-    return count;
-}
-
-static int raw(uint32_t payload_size, const char *ours, const char *device_name, uint16_t mtu,
-               double seconds, double warmup, const char *interface,
-               const struct salvo_endpoint *poller)
-{
-    struct salvo_dpdk_port *port = port_open(device_name, mtu);
-    struct salvo_device *device = salvo_dpdk_port_device(port, 0);
-    int64_t warm_ns = now_ns() + (int64_t)(warmup * 1e9), end_ns, began_ns;
-    uint64_t sent = 0, offset = 0, before;
-    uint8_t header[HEADER_SIZE];
-
-    header_make(header, salvo_device_head(device)->caps.mac, ours, payload_size);
-    if (poller != NULL)
-        datagram_send(device, ours, poller);
-    while (now_ns() < warm_ns)
-        raw_turn(device, header, payload_size, &offset);
-    double cpu_s = salvo_cpu_process_seconds();
-    before = passed_on(interface);
-    began_ns = now_ns();
-    end_ns = began_ns + (int64_t)(seconds * 1e9);
-    while (now_ns() < end_ns)
-        sent += raw_turn(device, header, payload_size, &offset);
-    uint64_t arrived = passed_on(interface) - before;
-    printf("{\"bytes\": %llu, \"seconds\": %.6f, \"frames\": %llu, \"arrived\": %llu, "
-           "\"cpu_seconds\": %.3f}\n",
-           (unsigned long long)arrived * payload_size, (double)(now_ns() - began_ns) / 1e9,
-           (unsigned long long)sent, (unsigned long long)arrived,
-           salvo_cpu_process_seconds() - cpu_s);
-    salvo_device_head(device)->ops->close(device);
-    salvo_dpdk_port_close(port);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     struct salvo_endpoint at;
 
-    for (size_t i = 0; i < sizeof(memory); i++)
-        memory[i] = (uint8_t)(i * 7 + i / 251);
+    for (size_t i = 0; i < sizeof(bulk_memory); i++)
+        bulk_memory[i] = (uint8_t)(i * 7 + i / 251);
     bool polls = argc == 6 && strcmp(argv[5], "poll") == 0;
     if ((argc == 5 || polls) && strcmp(argv[1], "sink") == 0) {
         at = endpoint_read(argv[2]);
@@ -438,13 +322,17 @@ int main(int argc, char **argv)
         at = endpoint_read(argv[2]);
         return net(&at, argv[3], argv[4], (uint16_t)strtoul(argv[5], NULL, 10));
     }
+    if (argc == 7 && strcmp(argv[1], "bare") == 0) {
+        at = endpoint_read(argv[2]);
+        return bulk_bare(&at, argv[3], argv[4], (uint16_t)strtoul(argv[5], NULL, 10), argv[6]);
+    }
     if ((argc == 9 || argc == 10) && strcmp(argv[1], "raw") == 0) {
         if (argc == 10)
             at = endpoint_read(argv[9]);
-        return raw((uint32_t)strtoul(argv[2], NULL, 10), argv[3], argv[4],
-                   (uint16_t)strtoul(argv[5], NULL, 10), strtod(argv[6], NULL),
-                   strtod(argv[7], NULL), argv[8], argc == 10 ? &at : NULL);
+        return bulk_raw((uint32_t)strtoul(argv[2], NULL, 10), argv[3], argv[4],
+                        (uint16_t)strtoul(argv[5], NULL, 10), strtod(argv[6], NULL),
+                        strtod(argv[7], NULL), argv[8], argc == 10 ? &at : NULL);
     }
-    fprintf(stderr, "usage: bulk sink|kernel|net|raw ...: see the head of bench/micro/bulk.c\n");
+    fprintf(stderr, "usage: bulk sink|kernel|net|bare|raw ...: see the head of bulk.c\n");
     return 2;
 }

@@ -49,6 +49,11 @@ def link(one, other, mtu=1500):
         inside(namespace, "ip", "link", "set", name, "mtu", mtu, "up")
 
 
+def mac(namespace, name):
+    return programs.run(["ip", "netns", "exec", namespace, "cat", f"/sys/class/net/{name}/address"],
+                        limit_s=10).strip()
+
+
 def unlink(namespace, name):
     inside(namespace, "ip", "link", "del", name)
 

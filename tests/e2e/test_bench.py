@@ -58,18 +58,22 @@ ROWS = {
         "unbatched 1 KB, dpdk, net_af_xdp",
     ],
     "bulk": [
-        "net_af_xdp, MTU 1500: raw frames",
+        "net_af_xdp, MTU 1500: raw frames into the sink",
         "net_af_xdp, MTU 1500: salvo's TCP",
-        "net_af_xdp, MTU 1500: raw frames, dropped on the sender's core",
+        "net_af_xdp, MTU 1500: raw frames, unread",
+        "net_af_xdp, MTU 1500: raw frames, unread, dropped on the sender's core",
         "net_af_xdp, MTU 1500: Linux's TCP",
-        "net_af_xdp, MTU 1500: raw frames, polled",
+        "net_af_xdp, MTU 1500: raw frames into the sink, polled",
         "net_af_xdp, MTU 1500: salvo's TCP, polled",
-        "net_af_packet, MTU 9000: raw frames",
+        "net_af_xdp, MTU 1500: raw frames, unread, polled",
+        "net_af_packet, MTU 9000: raw frames into the sink",
         "net_af_packet, MTU 9000: salvo's TCP",
-        "net_af_packet, MTU 9000: raw frames, dropped on the sender's core",
+        "net_af_packet, MTU 9000: raw frames, unread",
+        "net_af_packet, MTU 9000: raw frames, unread, dropped on the sender's core",
         "net_af_packet, MTU 9000: Linux's TCP",
-        "net_af_packet, MTU 9000: raw frames, polled",
+        "net_af_packet, MTU 9000: raw frames into the sink, polled",
         "net_af_packet, MTU 9000: salvo's TCP, polled",
+        "net_af_packet, MTU 9000: raw frames, unread, polled",
     ],
     "loss": [
         "no loss: Linux CUBIC",
@@ -212,8 +216,8 @@ def test_where_no_report_can_be_written_nothing_is_measured(salvo_bin, tmp_path)
 class Plan:
     quick = False
     build = Path("/nowhere")
-    alone_repeats = 1
-    alone_seconds = warmup = java_seconds = 0.1
+    repeats = alone_repeats = 1
+    seconds = alone_seconds = warmup = java_seconds = 0.1
     java_repeats = 1
 
 
@@ -335,21 +339,42 @@ def net_runs(*rates):
     return runs
 
 
+def bulk_runs(**rates):
+    return {row: net_runs(*rates[name]) for row, name in (
+        (bulk.INTO, "into"), (bulk.SALVO, "tcp"), (bulk.UNREAD, "unread"),
+        (bulk.SAME_CORE, "same_core"), (bulk.LINUX, "linux"),
+        (bulk.INTO + bulk.POLLED, "into_polled"), (bulk.SALVO + bulk.POLLED, "tcp_polled"),
+        (bulk.UNREAD + bulk.POLLED, "unread_polled"))}
+
+
 def test_tcp_is_judged_beside_raw_frames_of_its_round(rows):
-    bulk.add_rows(rows, "slow", net_runs(8, 80), net_runs(10, 100), net_runs(20, 200),
-                  net_runs(20), net_runs(20, 30), net_runs(19, 15))
-    bulk.add_rows(rows, "fast", net_runs(10, 100), net_runs(9, 95), net_runs(20, 200),
-                  net_runs(20), net_runs(20), net_runs(17))
+    bulk.add_rows(rows, "slow", bulk_runs(
+        into=(8, 80), tcp=(10, 100), unread=(16, 160), same_core=(20, 200), linux=(20,),
+        into_polled=(20, 30), tcp_polled=(19, 15), unread_polled=(40, 60)))
+    bulk.add_rows(rows, "fast", bulk_runs(
+        into=(10, 100), tcp=(9, 95), unread=(12, 110), same_core=(20, 200), linux=(20,),
+        into_polled=(20,), tcp_polled=(17,), unread_polled=(25,)))
+    bulk.add_rows(rows, "missed", bulk_runs(
+        into=(10,), tcp=(8.9,), unread=(1,), same_core=(1,), linux=(1,), into_polled=(1,),
+        tcp_polled=(1,), unread_polled=(1,)))
     found = by_name(rows)
+    assert [row["row"] for row in rows.rows[:8]] == [f"slow: {row}" for row in bulk.ROWS]
     assert found["slow: salvo's TCP"]["ratio"] == pytest.approx(1.25)
     assert found["slow: salvo's TCP"]["verdict"] == "met"
     assert found["fast: salvo's TCP"]["ratio"] == pytest.approx(0.925)
-    assert found["fast: raw frames"]["verdict"] == ""
-    assert "is 0.46 of it" in found["fast: raw frames, dropped on the sender's core"]["detail"]
+    assert found["fast: salvo's TCP"]["verdict"] == "met"
+    assert found["missed: salvo's TCP"]["verdict"] == "missed"
+    assert found["fast: raw frames into the sink"]["verdict"] == ""
+    assert "into the sink are 0.87 of it, salvo's TCP 0.81" in \
+        found["fast: raw frames, unread"]["detail"]
+    assert "is 0.46 of it" in \
+        found["fast: raw frames, unread, dropped on the sender's core"]["detail"]
     assert "kernel's end had 97% of its core" in found["fast: salvo's TCP"]["detail"]
     assert "salvo's is 0.45 of it" in found["fast: Linux's TCP"]["detail"]
     assert found["slow: salvo's TCP, polled"]["ratio"] == pytest.approx(0.725)
     assert found["fast: salvo's TCP, polled"]["verdict"] == ""
+    assert "into the sink are 0.80 of it, salvo's TCP 0.68" in \
+        found["fast: raw frames, unread, polled"]["detail"]
 
 
 def test_without_loss_nothing_is_judged(rows):
