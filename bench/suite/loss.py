@@ -75,8 +75,9 @@ def add_rows(report, runs):
 def run(plan, report):
     report.settings["loss"] = (
         f"{2 * DELAY_US} us round trip by tests/support/middlebox.c, which loses in both "
-        f"directions; MTU 1500, no offloads on any end, the kernel sender's included; sender on "
-        f"core {rig.SENDER_CPU}, middlebox and sink on core {rig.SINK_CPU}, all at nice -20; "
+        f"directions; MTU 1500, no offloads on any end, the kernel sender's included; salvo does "
+        f"not sleep; sender on core {rig.SENDER_CPU}, middlebox and sink on core {rig.SINK_CPU}, "
+        "all at nice -20; "
         f"{plan.alone_repeats} rounds of {plan.loss_seconds:g} s behind {plan.warmup:g} s in "
         "turns, medians")
     runs = {(row, name): Runs() for row in CASES for name in SENDERS}

@@ -1,6 +1,6 @@
 """Measures salvo beside its limits and its peers, in one run and one report.
 
-    bench/run                          everything, under fifteen minutes; needs root for namespaces
+    bench/run                          everything, about twenty minutes; needs root for namespaces
     bench/run --quick                  a minute of it: does it work, not how fast is it
     bench/run --only micro,veth        of: micro veth dpdk bulk loss idle java
     bench/run --out DIR                report.txt, .json and .md; default build-bench/bench/report

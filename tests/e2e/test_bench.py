@@ -139,6 +139,7 @@ def test_the_report_is_complete(salvo_bin, tmp_path):
     wanted = [(section, row) for section, rows in ROWS.items() for row in rows]
     assert found == wanted
     for row in done["rows"]:
+        assert row["value"] != "not run" or "built without DPDK" in row["detail"]
         measured = row["verdict"] != "not measured"
         assert measured or row["section"] == "micro"
         assert (row["value"] != "") == measured
@@ -334,8 +335,8 @@ def test_the_better_of_javas_unbatched_modes_is_judged(rows):
 def net_runs(*rates):
     runs = report.Runs()
     for rate in rates:
-        runs.add(rate=rate, cpu_rate=rate, share=1, sink_share=0.97, retransmitted=0, again=1,
-                 segments=100, timeouts=0, probes=0)
+        runs.add(rate=rate, busy_rate=2 * rate, share=0.8, sink_share=0.97, again=1, segments=100,
+                 timeouts=0, probes=0)
     return runs
 
 
@@ -375,6 +376,41 @@ def test_tcp_is_judged_beside_raw_frames_of_its_round(rows):
     assert found["fast: salvo's TCP, polled"]["verdict"] == ""
     assert "into the sink are 0.80 of it, salvo's TCP 0.68" in \
         found["fast: raw frames, unread, polled"]["detail"]
+
+
+def test_bulk_takes_turns_and_bounds_what_waits_between_the_cores(monkeypatch):
+    did = []
+
+    class Sink:
+        def connection(self, _plan, sender, *_, namespace):
+            did.append(sender)
+            return 8e9, {"segments_out": 11, "retransmitted": 1, "busy_seconds": 0.1}, 0.5
+
+    def inside(_, *words):
+        if words[0] in ("sysctl", "ethtool"):
+            did.append(words[-1])
+
+    def raw(*args):
+        did.append("unread, polled" if args[-1] is True else "unread")
+        return {"bytes": 1, "seconds": 1}
+
+    monkeypatch.setattr(rig, "inside", inside)
+    monkeypatch.setattr(rig, "link", lambda *_: None)
+    monkeypatch.setattr(rig, "mac", lambda *_: "02:00:00:00:00:01")
+    monkeypatch.setattr(rig, "why_not", lambda *_: "")
+    monkeypatch.setattr(rig, "raw", raw)
+    monkeypatch.setattr(rig, "linux", lambda *_: (1, {"cpu_seconds": 1}, 1))
+    monkeypatch.setattr(rig, "sink", lambda *_, **__: contextlib.nullcontext(Sink()))
+    plan = Plan()
+    plan.repeats = 2
+    runs = bulk._case(plan, Pair(), ("device", 1500))  # pylint: disable=protected-access
+    assert did == ["net.ipv4.tcp_rmem=4096 131072 350000",
+                   "bare", "net", "unread", "unread", "unread", "net", "bare", "unread",
+                   "on", "net.ipv4.tcp_rmem=4096 131072 6291456",
+                   "bare", "net", "unread, polled", "unread, polled", "net", "bare"]
+    assert runs[bulk.SALVO].all() == {
+        "rate": [8e9, 8e9], "share": [0.5, 0.5], "busy_rate": [10 * 1448 * 8 / 0.1] * 2,
+        "again": [1, 1], "sink_share": [0.5, 0.5]}
 
 
 def test_without_loss_nothing_is_judged(rows):
