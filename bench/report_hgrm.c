@@ -44,6 +44,7 @@ int salvo_report_hgrm(const struct salvo_hist *latency, FILE *to)
     enum { TICKS_PER_HALF = 5 };
     double fraction = 0, half = 0.5;
 
+    errno = 0;
     fprintf(to, "%12s %14s %10s %14s\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     while (latency->count > 0 && (1 - fraction) * (double)latency->count >= 1) {
         for (int i = 0; i < TICKS_PER_HALF; i++)
@@ -58,5 +59,7 @@ int salvo_report_hgrm(const struct salvo_hist *latency, FILE *to)
             (unsigned long long)latency->count);
     fprintf(to, "#[Buckets = %12d, SubBuckets     = %12d]\n",
             SALVO_HIST_VALUE_BITS - SALVO_HIST_SUB_BITS + 1, 1 << SALVO_HIST_SUB_BITS);
-    return fflush(to) || ferror(to) ? -EIO : 0;
+    if (fflush(to) || ferror(to))
+        return errno != 0 ? -errno : -EIO;
+    return 0;
 }

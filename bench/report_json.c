@@ -178,6 +178,7 @@ int salvo_report_json(const struct salvo_report *report, FILE *to)
     json_t *root = json_object();
     int r;
 
+    errno = 0; /* what keeps it from being written is the last thing that sets it */
     json_text(root, "started", report->started);
     json_add_accounting(root, report);
     json_add_figures(root, report);
@@ -187,6 +188,6 @@ int salvo_report_json(const struct salvo_report *report, FILE *to)
     r = json_dumpf(root, to, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(root);
     if (r || fputc('\n', to) == EOF || fflush(to))
-        return -EIO;
+        return errno != 0 ? -errno : -EIO; /* free() keeps it */
     return 0;
 }

@@ -417,6 +417,12 @@ static int load_open_cluster(struct load_run *run)
 
     if (run->config.nameserver[0] != '\0')
         return 0;
+    /* Without a device that is what is missing, and said. */
+    if (run->config.net == SALVO_NET_DPDK && run->config.dpdk_device[0] != '\0')
+        return cmd_fail("load", CMD_EXIT_INVALID,
+                        "net dpdk does not reach the embedded mock cluster, which listens on "
+                        "loopback: give --nameserver (salvo mock --listen has one elsewhere, and "
+                        "deploy/try-dpdk makes all of it)");
     r = cmd_cluster_start("load", run->topics, run->conf.topics_count, &run->mock);
     if (r)
         return r;
@@ -537,6 +543,13 @@ static void load_report_settings(struct load_run *run)
     }
 }
 
+static int load_not_written(const char *option, const char *path, int error)
+{
+    return cmd_fail("load", CMD_EXIT_INVALID,
+                    "%s %s: cannot be written, and what is there is not whole: %s", option, path,
+                    strerror(-error));
+}
+
 static int load_report(struct load_run *run)
 {
     struct salvo_report *report = &run->report;
@@ -553,12 +566,12 @@ static int load_report(struct load_run *run)
     cmd_stop_files_done();
     load_empty(run->json);
     load_empty(run->hdr);
-    if (run->json != NULL && salvo_report_json(report, run->json))
-        code = cmd_fail("load", CMD_EXIT_INVALID, "--json %s: the report could not be written",
-                        run->values.json);
-    if (run->hdr != NULL && salvo_report_hgrm(&run->result.latency, run->hdr))
-        code = cmd_fail("load", CMD_EXIT_INVALID, "--hdr %s: the file could not be written",
-                        run->values.hdr);
+    int r = run->json == NULL ? 0 : salvo_report_json(report, run->json);
+    if (r)
+        code = load_not_written("--json", run->values.json, r);
+    r = run->hdr == NULL ? 0 : salvo_report_hgrm(&run->result.latency, run->hdr);
+    if (r)
+        code = load_not_written("--hdr", run->values.hdr, r);
     return code;
 }
 

@@ -270,6 +270,35 @@ static const char *port_arguments(const struct salvo_dpdk_port *port, char *buff
     return buffer;
 }
 
+/* What to ask the device for; 0: it would lose large frames. net_af_packet says 1,518 whatever its
+ * frames may hold. */
+static uint32_t port_mtu(const struct salvo_dpdk_port *port)
+{
+    if (strncmp(port->name, "net_af_packet", 13) != 0 || port->conf.mtu <= RTE_ETHER_MTU)
+        return port->conf.mtu;
+    return strstr(port->conf.device, "framesz=") != NULL ? RTE_ETHER_MTU : 0;
+}
+
+static int port_mtu_check(const struct salvo_dpdk_port *port, char *ret_error, size_t error_size)
+{
+    if (device_needs_huge_pages(port->conf.device) && port->conf.mtu > XDP_MTU_MAX) {
+        snprintf(
+            ret_error, error_size,
+            "dpdk_mtu is %u, and net_af_xdp takes %u at most, as a frame and what belongs to it "
+            "lie in one page: lower dpdk_mtu",
+            port->conf.mtu, (unsigned)XDP_MTU_MAX);
+        return salvo_raise(-EINVAL);
+    }
+    if (port_mtu(port) == 0) {
+        snprintf(ret_error, error_size,
+                 "dpdk_mtu is %u, and net_af_packet takes frames of framesz bytes: write "
+                 "%s,framesz=16384,blocksz=65536, or lower dpdk_mtu to 1500",
+                 port->conf.mtu, port->conf.device);
+        return salvo_raise(-EINVAL);
+    }
+    return 0;
+}
+
 static int port_probe(struct salvo_dpdk_port *port, char *ret_error, size_t error_size)
 {
     char arguments[512];
@@ -293,6 +322,11 @@ static int port_probe(struct salvo_dpdk_port *port, char *ret_error, size_t erro
         }
         return 0; /* found when the environment started */
     }
+    r = port_mtu_check(port, ret_error, error_size);
+    if (r == 0)
+        r = dpdk_interface_open(port, ret_error, error_size);
+    if (r)
+        return salvo_trace(r);
     r = rte_dev_probe(port_arguments(port, arguments, sizeof(arguments)));
     if (r == 0)
         r = rte_eth_dev_get_port_by_name(port->name, &port->id);
@@ -300,21 +334,12 @@ static int port_probe(struct salvo_dpdk_port *port, char *ret_error, size_t erro
         return port_error(port, r, "no such device, or it cannot be used",
                           pci ? "see dpdk-devbind.py --status; most NICs must be bound to vfio-pci "
                                 "(docs/DPDK.md)"
-                              : "the name begins with a driver and its arguments follow, as in "
-                                "net_af_packet0,iface=eth1; the interface must exist, and its "
-                                "driver be installed (deploy/install dpdk)",
+                              : "the name begins with a driver that is installed (deploy/install "
+                                "dpdk), and its arguments follow, as in net_af_packet0,iface=eth1; "
+                                "what they name must exist",
                           ret_error, error_size);
     port->probed = true;
     return 0;
-}
-
-/* What to ask the device for; 0: it would lose large frames. net_af_packet says 1,518 whatever its
- * frames may hold. */
-static uint32_t port_mtu(const struct salvo_dpdk_port *port)
-{
-    if (strncmp(port->name, "net_af_packet", 13) != 0 || port->conf.mtu <= RTE_ETHER_MTU)
-        return port->conf.mtu;
-    return strstr(port->conf.device, "framesz=") != NULL ? RTE_ETHER_MTU : 0;
 }
 
 /* Both or none. A segment whose IPv4 header nobody has checked is summed here all the same, so
@@ -349,21 +374,7 @@ static int port_configure(struct salvo_dpdk_port *port, char *ret_error, size_t 
     if (port->info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
         conf.txmode.offloads = sums & port->info.tx_offload_capa;
     conf.rxmode.offloads = dpdk_sums_received(port->info.rx_offload_capa);
-    if (device_needs_huge_pages(port->conf.device) && port->conf.mtu > XDP_MTU_MAX) {
-        snprintf(ret_error, error_size,
-                 "dpdk_mtu is %u, and net_af_xdp takes %u at most: a frame and what belongs to it "
-                 "lie in one page",
-                 port->conf.mtu, (unsigned)XDP_MTU_MAX);
-        return salvo_raise(-EINVAL);
-    }
     conf.rxmode.mtu = port_mtu(port);
-    if (conf.rxmode.mtu == 0) {
-        snprintf(ret_error, error_size,
-                 "dpdk_mtu is %u, and net_af_packet takes frames of framesz bytes: write "
-                 "%s,framesz=16384,blocksz=65536, or lower dpdk_mtu to 1500",
-                 port->conf.mtu, port->conf.device);
-        return salvo_raise(-EINVAL);
-    }
     port->transmit_offloads = conf.txmode.offloads;
     dpdk_attach_choose(port);
     conf.txmode.offloads = port->transmit_offloads;
@@ -490,6 +501,7 @@ int salvo_dpdk_port_open(const struct salvo_dpdk_conf *conf, struct salvo_dpdk_p
     if (port == NULL)
         return salvo_raise(-ENOMEM);
     port->conf = *conf;
+    port->claim_fd = -1;
     port->pci = device_is_pci(conf->device);
     snprintf(port->name, sizeof(port->name), "%.*s", (int)strcspn(conf->device, ","), conf->device);
     port->queues = calloc(conf->queues, sizeof(*port->queues));
@@ -549,6 +561,7 @@ void salvo_dpdk_port_close(struct salvo_dpdk_port *port)
         if (queue->wake_fd >= 0)
             close(queue->wake_fd);
     }
+    dpdk_interface_close(port);
     eal_log_to(NULL);
     free(port->queues);
     free(port);

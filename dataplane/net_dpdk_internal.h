@@ -1,6 +1,6 @@
 /* Between net_dpdk.c (the environment and the port), net_dpdk_queue.c (a queue pair as a frame
- * device), net_dpdk_attach.c (packets by reference) and net_dpdk_steer.c (which queue an answer
- * comes to). */
+ * device), net_dpdk_attach.c (packets by reference), net_dpdk_steer.c (which queue an answer comes
+ * to) and net_dpdk_interface.c (the kernel's interface beneath a virtual device). */
 #pragma once
 
 #include "dataplane/net_dpdk.h"
@@ -60,7 +60,8 @@ struct salvo_dpdk_port {
     char name[128]; /* of the device, without its arguments */
     uint16_t id;
     bool pci;
-    bool probed; /* by us, and to be removed */
+    bool probed;  /* by us, and to be removed */
+    int claim_fd; /* nobody else uses the interface; -1: it may be shared */
     bool configured;
     bool started;
     uint64_t transmit_offloads;
@@ -75,6 +76,11 @@ struct salvo_dpdk_port {
     uint32_t segments_max; /* pieces of a packet; of one that the device cuts */
     uint32_t segments_tso_max;
 };
+
+/* Before the device is opened: whether the interface it is over is there, may be used, and is
+ * nobody else's where it cannot be shared. conf.mtu is not above its MTU afterwards. */
+int dpdk_interface_open(struct salvo_dpdk_port *port, char *ret_error, size_t error_size);
+void dpdk_interface_close(struct salvo_dpdk_port *port);
 
 /* A queue of the port as a device. */
 void dpdk_queue_init(struct dpdk_queue *queue, struct salvo_dpdk_port *port,

@@ -668,6 +668,12 @@ def test_stat_refuses_what_is_not_a_stat_file(salvo_bin, tmp_path, content):
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and str(path) in done.stderr
 
 
+def test_a_nic_of_its_own_does_not_reach_the_embedded_mock(salvo_bin):
+    done = run(salvo_bin, "load", "-D", "net=dpdk", "-D", "dpdk_device=net_af_packet0,iface=eth7")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "does not reach the embedded mock" in done.stderr and "--nameserver" in done.stderr
+
+
 def test_check_shows_options_plan_and_host(salvo_bin):
     done = run(salvo_bin, "check", "-D", "lanes=2", env={"SALVO_RETRIES": "5"})
     assert done.returncode == 0, done.stderr

@@ -516,6 +516,14 @@ def test_a_closed_descriptor_is_not_handed_to_a_socket(salvo_bin, mock, fd, name
     assert ("1 read, 1 acknowledged" in done.stderr) == (fd == 1)
 
 
+@pytest.mark.parametrize("option", ["--json", "--hdr"])
+def test_a_report_that_cannot_be_written_says_why(salvo_bin, option):
+    done = run(salvo_bin, "load", "--count", "10", option, "/dev/full")
+    assert done.returncode == 2
+    assert f"{option} /dev/full: cannot be written" in done.stderr
+    assert "No space left on device" in done.stderr
+
+
 def test_hdr_file_and_json_on_standard_output(salvo_bin, tmp_path):
     path = tmp_path / "latency.hgrm"
     done = run(salvo_bin, "load", "--count", "1000", "--json", "-", "--hdr", path)
