@@ -7,7 +7,7 @@ them that would remember or measure anything (bench/micro/bulk_raw.c, "bare").
 
 Raw frames that nobody reads are shown beside: the kernel drops them, by their MAC, before it looks
 into them, so what its TCP costs is missing from them. Where the kernel's end is the limit no TCP is
-their equal, and neither are the raw frames into the sink.
+their equal, and neither are the raw frames into the sink. Both are judged.
 
 The kernel's end does its work on core 1 (RPS), as another host would. The word that a core has to
 send to the other for that is an exit for a virtual machine (seen: a quarter of the sender's time
@@ -167,8 +167,14 @@ def add_rows(report, name, runs):
         into, tcp, unread = INTO + polled, SALVO + polled, UNREAD + polled
         add(into, _detail(runs[into]))
         _salvo_row(report, name, runs, polled)
-        add(unread, f"raw frames into the sink are {_part(runs, into, unread)} of it, salvo's TCP "
-            f"{_part(runs, tcp, unread)}; {_spread(runs[unread])}")
+        each = ratios(runs[tcp], runs[unread], "rate")
+        ratio = statistics.median(each)
+        report.add("bulk", f"{name}: {unread}", number(runs[unread].median("rate")) + "bit/s",
+                   "" if polled else f"{SALVO} >= {RATIO_MIN} of it",
+                   None if polled else ratio >= RATIO_MIN,
+                   ratio=ratio, detail="the ratio is salvo's TCP to it; raw frames into the sink "
+                   f"are {_part(runs, into, unread)} of it; {_spread(runs[unread])}",
+                   figures=dict(runs[unread].all(), ratios=each))
 
     add_three("")
     add(SAME_CORE, f"salvo's TCP, received on the other, is {_part(runs, SALVO, SAME_CORE)} of it; "
