@@ -8,7 +8,7 @@
  * (in process).
  *
  * A turn:  receive until less than asked for; then, while room() and the machine has packets:
- *          claim + commit, or attach; then flush. */
+ *          claim + commit for each frame, or attach; then flush. */
 #pragma once
 
 #include "dataplane/tcp/tcp.h"
@@ -36,9 +36,10 @@ struct salvo_device_ops {
     /* At most frames_max frames. */
     unsigned (*receive)(struct salvo_device *device, struct salvo_device_frame *ret_frames,
                         unsigned frames_max);
-    /* How many packets it takes now. */
+    /* How many packets it takes now: frames, or attached ones. */
     unsigned (*room)(struct salvo_device *device);
-    /* Where the next packet of `size` bytes is to be written; commit() follows at once. */
+    /* Where the next frame of `size` bytes is to be written; commit() follows at once, with the
+     * packet that it is, or is a segment of. */
     uint8_t *(*claim)(struct salvo_device *device, uint32_t size);
     void (*commit)(struct salvo_device *device, const struct salvo_tcp_packet *packet);
     /* Takes a packet by reference to its ranges. NULL without caps.references. */

@@ -2,7 +2,8 @@
  * frames that its filter lets through are copied, whole and with their time, into a ring to
  * control, which writes them to a file (control/capture.h).
  *
- * net_tcp asks salvo_mirror_on() once for each burst: that is all that a mirror costs which is off.
+ * net_tcp asks salvo_mirror_on() once for each burst that arrives and each frame or packet that
+ * leaves: that is all that a mirror costs which is off.
  * When the ring is full a frame is left out and counted; a lane waits for nobody.
  *
  * Owner: the lane, which begins and ends it by control's command (lane_msg.h). Control reads the

@@ -363,21 +363,14 @@ static void net_tcp_close(struct salvo_net *net, uint32_t index)
 
 /* --- packets out ------------------------------------------------------------------------------ */
 
-static void packet_transmit(struct net_tcp *n, const struct salvo_tcp_packet *packet)
+/* As frames leave: where the device fills in sums, they are as we left them. */
+static void frame_mirror(struct net_tcp *n, const uint8_t *frame, uint32_t size)
 {
-    uint32_t size = packet->header_size + packet->payload_size;
-
-    if (n->references && packet->payload_size != 0) {
-        n->ops->attach(n->device, packet);
-        n->attached++;
-        return;
-    }
-    uint8_t *frame = n->ops->claim(n->device, size);
-    salvo_assert(salvo_tcp_packet_write(n->tcp, packet, frame) == size);
-    n->ops->commit(n->device, packet);
+    if (SALVO_UNLIKELY(salvo_mirror_on(n->mirror)))
+        salvo_mirror_frame(n->mirror, frame, size, salvo_clock_mono_ns(n->conf.clock));
 }
 
-/* As it leaves: where the device fills in sums, they are as we left them. */
+/* One that leaves by reference: written out for the mirror alone. */
 static void packet_mirror(struct net_tcp *n, const struct salvo_tcp_packet *packet)
 {
     uint32_t size = packet->header_size + packet->payload_size;
@@ -388,6 +381,55 @@ static void packet_mirror(struct net_tcp *n, const struct salvo_tcp_packet *pack
         return;
     salvo_assert(salvo_tcp_packet_write(n->tcp, packet, place) == size);
     salvo_mirror_commit(n->mirror, size);
+}
+
+static void packet_attach(struct net_tcp *n, const struct salvo_tcp_packet *packet)
+{
+    if (SALVO_UNLIKELY(salvo_mirror_on(n->mirror)))
+        packet_mirror(n, packet);
+    n->ops->attach(n->device, packet);
+    n->attached++;
+}
+
+static void packet_copy(struct net_tcp *n, const struct salvo_tcp_packet *packet)
+{
+    uint32_t size = packet->header_size + packet->payload_size;
+    uint8_t *frame = n->ops->claim(n->device, size);
+
+    salvo_assert(salvo_tcp_packet_write(n->tcp, packet, frame) == size);
+    frame_mirror(n, frame, size);
+    n->ops->commit(n->device, packet);
+}
+
+/* Segments for a device that cannot cut them. */
+static void packet_cut(struct net_tcp *n, const struct salvo_tcp_packet *packet)
+{
+    struct salvo_tcp_cut cut;
+    uint32_t size;
+
+    salvo_tcp_cut_start(&cut, packet);
+    while ((size = salvo_tcp_cut_size(&cut, packet)) != 0) {
+        uint8_t *frame = n->ops->claim(n->device, size);
+
+        salvo_tcp_cut_write(n->tcp, packet, &cut, frame);
+        frame_mirror(n, frame, size);
+        n->ops->commit(n->device, packet);
+    }
+}
+
+/* Returns how much of the device's room it took. */
+static unsigned packet_transmit(struct net_tcp *n, const struct salvo_tcp_packet *packet)
+{
+    if (n->references && packet->payload_size != 0) {
+        packet_attach(n, packet);
+        return 1;
+    }
+    if (packet->segment_size == 0) {
+        packet_copy(n, packet);
+        return 1;
+    }
+    packet_cut(n, packet);
+    return salvo_tcp_packet_segments(packet);
 }
 
 /* Links whose offer was refused. */
@@ -405,7 +447,6 @@ static void net_tcp_flush(struct salvo_net *net)
 {
     struct net_tcp *n = net_tcp_of(net);
     int64_t now = net_tcp_now_us(n);
-    bool mirrored = salvo_mirror_on(n->mirror);
     unsigned room;
 
     if (!n->ops->link_up(n->device))
@@ -414,14 +455,11 @@ static void net_tcp_flush(struct salvo_net *net)
         net_tcp_lease_output(n, now);
     if (!net_tcp_lease_holds(n))
         return;
-    for (room = n->ops->room(n->device); room != 0; room--) {
-        if (!salvo_tcp_output(n->tcp, now, &n->packet))
-            break;
-        if (SALVO_UNLIKELY(mirrored))
-            packet_mirror(n, &n->packet);
-        packet_transmit(n, &n->packet);
-    }
-    if (SALVO_UNLIKELY(mirrored))
+    room = n->ops->room(n->device);
+    while (room != 0 &&
+           salvo_tcp_output(n->tcp, now, n->references ? UINT32_MAX : room, &n->packet))
+        room -= packet_transmit(n, &n->packet);
+    if (SALVO_UNLIKELY(salvo_mirror_on(n->mirror)))
         salvo_mirror_publish(n->mirror);
     n->ops->flush(n->device);
     if (n->wants_count != 0)
@@ -600,7 +638,10 @@ static struct salvo_tcp_config machine_config(const struct salvo_net_conf *conf,
     if (tcp_conf->lease != NULL && tcp_conf->lease->first.mtu != 0)
         config.mtu = SALVO_MIN(config.mtu, tcp_conf->lease->first.mtu);
     config.checksum_offload = caps->checksum;
-    config.tso_max = caps->checksum && caps->references ? caps->tso_max : 0;
+    if (caps->checksum)
+        config.tso_max = caps->references ? caps->tso_max : 0;
+    else
+        config.tso_max = SALVO_TCP_PACKET_PAYLOAD_MAX; /* we cut: packet_cut */
     config.conns_max = machine_conns_max(conf);
     config.connect_timeout_us = TCP_CONNECT_US_MAX;
     return config;

@@ -4,9 +4,10 @@
  *     tcp_stack --count ROW plain|sack SEGMENTS      one row without times, for callgrind
  *
  * MSS 1460 (IPv4, timestamps on: 1448), software checksum: each segment is copied and summed into a
- * frame, as for a device that can do neither. The peer patches a ready-made ACK for every second
- * segment and keeps as many segments in flight as the row says. In the rows "sack" it also reports
- * a hole that moves: of 100 segments two are told of before the two in front of them.
+ * frame, as for a device that can do neither; a packet has the two that an ACK lets go. The peer
+ * patches a ready-made ACK for every second segment and keeps as many segments in flight as the row
+ * says. In the rows "sack" it also reports a hole that moves: of 100 segments two are told of
+ * before the two in front of them.
  *
  * All rows take turns, a slice of a millisecond or two each, so that what else the machine does
  * hits them alike. Before a slice the ring of records goes round once, unmeasured: other rows have
@@ -151,7 +152,7 @@ static void open_connection(struct stack *s)
 
     if (salvo_tcp_open(s->tcp, &target, s->now_us, &s->conn) != 0)
         abort();
-    while (salvo_tcp_output(s->tcp, s->now_us, &packet))
+    while (salvo_tcp_output(s->tcp, s->now_us, UINT32_MAX, &packet))
         continue;
     memcpy(arp, our_mac, 6);
     memcpy(arp + 6, peer_mac, 6);
@@ -162,7 +163,7 @@ static void open_connection(struct stack *s)
     memcpy(arp + 32, our_mac, 6);
     memcpy(arp + 38, (uint8_t[]){10, 0, 0, 1}, 4);
     salvo_tcp_input(s->tcp, arp, sizeof(arp), true, s->now_us);
-    if (!salvo_tcp_output(s->tcp, s->now_us, &packet))
+    if (!salvo_tcp_output(s->tcp, s->now_us, UINT32_MAX, &packet))
         abort();
     s->port = salvo_load_be16(packet.header + 34);
     s->sent = s->ack = salvo_load_be32(packet.header + 38) + 1;
@@ -190,21 +191,45 @@ static void give(struct stack *s)
     }
 }
 
+static uint8_t *frame_next(const struct stack *s)
+{
+    return frames + s->segments % FRAMES * FRAME_SIZE;
+}
+
+/* As net_tcp for a device without offloads. */
+static void transmit(struct stack *s, const struct salvo_tcp_packet *packet)
+{
+    struct salvo_tcp_cut cut;
+    uint32_t size;
+
+    if (packet->segment_size == 0) {
+        salvo_tcp_packet_write(s->tcp, packet, frame_next(s));
+        peer_read(s, packet->header, packet->payload_size);
+        return;
+    }
+    salvo_tcp_cut_start(&cut, packet);
+    while ((size = salvo_tcp_cut_size(&cut, packet)) != 0) {
+        uint8_t *frame = frame_next(s);
+
+        salvo_tcp_cut_write(s->tcp, packet, &cut, frame);
+        peer_read(s, frame, size - packet->header_size);
+    }
+}
+
 /* Sends until as many are in flight as the row says, then lets the peer acknowledge the first two.
  */
 static void stack_run(struct stack *s, uint32_t segments)
 {
     uint64_t end = s->segments + segments;
     struct salvo_tcp_packet packet;
+    uint32_t flying;
 
     while (s->segments < end) {
         if (s->turns++ % 16 == 0)
             give(s);
-        while ((s->sent - s->ack) / MSS < s->in_flight &&
-               salvo_tcp_output(s->tcp, s->now_us, &packet)) {
-            salvo_tcp_packet_write(s->tcp, &packet, frames + s->segments % FRAMES * FRAME_SIZE);
-            peer_read(s, packet.header, packet.payload_size);
-        }
+        while ((flying = (s->sent - s->ack) / MSS) < s->in_flight &&
+               salvo_tcp_output(s->tcp, s->now_us, s->in_flight - flying, &packet))
+            transmit(s, &packet);
         s->now_us +=
             s->turns == 1 ? s->in_flight / 2 : 1; /* the round trip is even from the start */
         if (salvo_tcp_deadline_us(s->tcp) <= s->now_us)
@@ -226,6 +251,7 @@ static struct stack *stack_new(uint32_t in_flight, bool with_sack)
     config.address4 = salvo_ip4_address(10, 0, 0, 1);
     config.prefix4_bits = 24;
     config.segments_max = SEGMENTS_MAX;
+    config.tso_max = SALVO_TCP_PACKET_PAYLOAD_MAX;
     config.window_initial_segments = in_flight; /* the row decides, not slow start */
     config.conns_max = 1;
     if (s == NULL)

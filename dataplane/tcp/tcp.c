@@ -38,7 +38,7 @@ void salvo_tcp_ready(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn)
     if (conn->on_ready || conn->state == SALVO_TCP_DEAD)
         return;
     conn->on_ready = true;
-    conn->packets_turn = 0;
+    conn->turn = 0;
     conn->ready_next = TCP_NONE;
     if (tcp->ready_tail == TCP_NONE)
         tcp->ready_head = conn->index;
@@ -351,17 +351,31 @@ unsigned salvo_tcp_events(struct salvo_tcp *tcp, struct salvo_tcp_event *events,
     return count;
 }
 
-bool salvo_tcp_output(struct salvo_tcp *tcp, int64_t now_us, struct salvo_tcp_packet *ret_packet)
+/* How many segments the connection's next packet may have. A device that cuts has room for packets;
+ * where we cut, it is the turn that bounds them, and pacing, which spreads segments. */
+static uint32_t conn_room(const struct salvo_tcp *tcp, const struct salvo_tcp_conn *conn,
+                          uint32_t room)
 {
+    if (tcp->config.checksum_offload)
+        return room;
+    return tcp->config.pacing ? 1 : SALVO_MIN(room, TCP_TURN_MAX - conn->turn);
+}
+
+bool salvo_tcp_output(struct salvo_tcp *tcp, int64_t now_us, uint32_t room,
+                      struct salvo_tcp_packet *ret_packet)
+{
+    salvo_assert(room != 0);
     if (salvo_tcp_raw_out(tcp, ret_packet))
         return true;
     while (tcp->ready_head != TCP_NONE) {
         struct salvo_tcp_conn *conn = &tcp->conns[tcp->ready_head];
         bool alive = conn->state != SALVO_TCP_DEAD;
-        bool sent = alive && salvo_tcp_conn_out(tcp, conn, now_us, ret_packet);
+        bool sent =
+            alive && salvo_tcp_conn_out(tcp, conn, now_us, conn_room(tcp, conn, room), ret_packet);
 
-        /* Round robin: a connection gives way after TCP_PACKETS_PER_TURN packets. */
-        if (!sent || ++conn->packets_turn >= TCP_PACKETS_PER_TURN) {
+        if (sent)
+            conn->turn += tcp->config.checksum_offload ? 1 : salvo_tcp_packet_segments(ret_packet);
+        if (!sent || conn->turn >= TCP_TURN_MAX) { /* round robin */
             tcp->ready_head = conn->ready_next;
             if (tcp->ready_head == TCP_NONE)
                 tcp->ready_tail = TCP_NONE;

@@ -12,8 +12,9 @@
  *     if (now_us >= salvo_tcp_deadline_us(tcp))
  *                                  salvo_tcp_timers(tcp, now_us);
  *     n = salvo_tcp_events(tcp, events, max);         and act on them: consume, send, close
- *     while (room && salvo_tcp_output(tcp, now_us, &packet))
- *                                  transmit it: attach its ranges, or salvo_tcp_packet_write()
+ *     while (room && salvo_tcp_output(tcp, now_us, room, &packet))
+ *                                  transmit it: attach its ranges, salvo_tcp_packet_write(), or
+ *                                  salvo_tcp_cut_write() while it has segments
  *
  * Sent bytes are referenced, not owned. What salvo_tcp_send() took stays where it is, untouched,
  * until a RELEASED event covers it: it is what TCP retransmits from. Every connection that was
@@ -46,11 +47,11 @@ struct salvo_tcp_config {
     uint8_t key[32]; /* secret and random: initial sequence numbers, ports, timestamps */
 
     /* the device */
-    uint16_t mtu; /* of IP datagrams; 1500 */
-    uint32_t
-        tso_max; /* payload of one packet; needs checksum_offload; 0: no segmentation offload */
-    bool
-        checksum_offload; /* packets carry the pseudo header's sum only; the device does the rest */
+    uint16_t mtu;          /* of IP datagrams; 1500 */
+    uint32_t tso_max;      /* payload of one packet of several segments; 0: each is a packet. Cut by
+                              the device with checksum_offload, else by salvo_tcp_cut_write() */
+    bool checksum_offload; /* packets carry the pseudo header's sum only; the device does the rest
+                            */
 
     /* sizes */
     uint32_t conns_max;             /* 64 */
@@ -197,12 +198,14 @@ void salvo_tcp_timers(struct salvo_tcp *tcp, int64_t now_us);
 #define SALVO_TCP_HEADER_MAX 128
 /* 48: a 64 KiB packet of 4 KiB ranges needs 17; a packet ends early when it would need more. */
 #define SALVO_TCP_PACKET_RANGES_MAX 48
+/* The length of an IP datagram has 16 bits. */
+#define SALVO_TCP_PACKET_PAYLOAD_MAX (65535 - 120)
 
 struct salvo_tcp_packet {
     uint32_t header_size;
     uint32_t payload_size;
     uint32_t range_count;
-    uint16_t segment_size; /* payload of each segment when the device has to cut it; else 0 */
+    uint16_t segment_size; /* payload of each segment but the last when there are several; else 0 */
     uint8_t ip_size;       /* 0 for a frame that is not TCP: nothing is left to fill in */
     uint8_t tcp_size;
     uint64_t header_sum; /* pseudo header and TCP header; 0 with checksum_offload */
@@ -211,14 +214,48 @@ struct salvo_tcp_packet {
     struct salvo_tcp_range ranges[SALVO_TCP_PACKET_RANGES_MAX];
 };
 
-/* The next packet to transmit, or false. A packet given out counts as sent: ask only when there is
- * room. */
-bool salvo_tcp_output(struct salvo_tcp *tcp, int64_t now_us, struct salvo_tcp_packet *ret_packet);
+/* The next packet to transmit, of at most `room` segments (1 and more), or false. A packet given
+ * out counts as sent: ask only when there is room. */
+bool salvo_tcp_output(struct salvo_tcp *tcp, int64_t now_us, uint32_t room,
+                      struct salvo_tcp_packet *ret_packet);
+
+static inline uint32_t salvo_tcp_packet_segments(const struct salvo_tcp_packet *packet)
+{
+    return packet->segment_size == 0
+               ? 1
+               : (packet->payload_size + packet->segment_size - 1) / packet->segment_size;
+}
 
 /* Writes header and payload to `frame` (header_size + payload_size bytes), summing while it copies,
  * and fills in the TCP checksum unless the device does. Returns the size. */
 uint32_t salvo_tcp_packet_write(const struct salvo_tcp *tcp, const struct salvo_tcp_packet *packet,
                                 uint8_t *frame);
+
+/* A packet of several segments on its way into frames, one for each: what a device with
+ * segmentation offload does, for one that has none, and no checksum offload. */
+struct salvo_tcp_cut {
+    uint32_t done;            /* payload of the segments before */
+    uint32_t range, range_at; /* where the next one's begins */
+    uint32_t seq;             /* of the packet */
+    uint16_t flags;           /* its header size and flags, as they lie in memory */
+    uint64_t sum, sum_ip;     /* of what all segments have alike */
+};
+
+void salvo_tcp_cut_start(struct salvo_tcp_cut *cut, const struct salvo_tcp_packet *packet);
+
+/* Bytes of the next segment's frame. 0: there is none left. */
+static inline uint32_t salvo_tcp_cut_size(const struct salvo_tcp_cut *cut,
+                                          const struct salvo_tcp_packet *packet)
+{
+    uint32_t left = packet->payload_size - cut->done;
+
+    return left == 0 ? 0 : packet->header_size + SALVO_MIN(left, (uint32_t)packet->segment_size);
+}
+
+/* Writes the next segment as salvo_tcp_packet_write() does a packet. FIN and PSH are the last
+ * one's. */
+void salvo_tcp_cut_write(const struct salvo_tcp *tcp, const struct salvo_tcp_packet *packet,
+                         struct salvo_tcp_cut *cut, uint8_t *frame);
 
 /* For reports and tests. */
 enum salvo_tcp_state {

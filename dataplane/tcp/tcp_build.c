@@ -126,14 +126,15 @@ static uint16_t window_field(const struct salvo_tcp *tcp, struct salvo_tcp_conn 
     return (uint16_t)SALVO_MIN((edge - r->next) >> r->shift, UINT64_C(65535));
 }
 
-static void fill_ip(const struct salvo_tcp_conn *conn, uint8_t *ip, uint32_t tcp_length)
+/* `sum_ip` is IPv4's, without length and checksum. */
+static void fill_ip(uint64_t sum_ip, uint8_t ip_size, uint8_t *ip, uint32_t tcp_length)
 {
-    if (conn->ip_size == SALVO_IP6_SIZE) {
+    if (ip_size == SALVO_IP6_SIZE) {
         salvo_store_be16(ip + 4, (uint16_t)tcp_length);
         return;
     }
     uint16_t length = __builtin_bswap16((uint16_t)(SALVO_IP4_SIZE + tcp_length));
-    uint16_t checksum = salvo_sum_finish(conn->sum_ip + length);
+    uint16_t checksum = salvo_sum_finish(sum_ip + length);
     memcpy(ip + 2, &length, 2);
     memcpy(ip + 10, &checksum, 2);
 }
@@ -206,7 +207,7 @@ void salvo_tcp_build(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t
 
     uint32_t tcp_length = packet->tcp_size + packet->payload_size;
     uint16_t length = __builtin_bswap16((uint16_t)tcp_length);
-    fill_ip(conn, packet->header + SALVO_ETHERNET_SIZE, tcp_length);
+    fill_ip(conn->sum_ip, conn->ip_size, packet->header + SALVO_ETHERNET_SIZE, tcp_length);
     if (tcp->config.checksum_offload) { /* devices add each segment's own length */
         uint16_t pseudo =
             salvo_sum_fold(conn->sum_pseudo + (packet->segment_size == 0 ? length : 0));
@@ -220,32 +221,93 @@ void salvo_tcp_build(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t
         r->ack_now = r->ack_delayed = false;
     }
     tcp->stats.packets_out++;
-    tcp->stats.segments_out +=
-        packet->segment_size == 0
-            ? 1
-            : (packet->payload_size + packet->segment_size - 1u) / packet->segment_size;
+    tcp->stats.segments_out += salvo_tcp_packet_segments(packet);
+}
+
+/* Copies the next `size` bytes of payload and returns their sum. */
+static uint64_t write_payload(const struct salvo_tcp *tcp, const struct salvo_tcp_packet *packet,
+                              struct salvo_tcp_cut *cut, uint8_t *target, uint32_t size)
+{
+    uint64_t sum = 0;
+    uint32_t at = 0;
+
+    while (at < size) {
+        salvo_assert(cut->range < packet->range_count);
+        const struct salvo_tcp_range *range = &packet->ranges[cut->range];
+        uint32_t n = (uint32_t)SALVO_MIN((uint64_t)(size - at), range->size - cut->range_at);
+        uint64_t part = tcp->copy(target + at, range->bytes + cut->range_at, n);
+        /* A piece at an odd place has its bytes the other way round (RFC 1071 section 2B). */
+        sum += at & 1 ? __builtin_bswap16(salvo_sum_fold(part)) : part;
+        at += n;
+        cut->range_at += n;
+        if (cut->range_at == range->size) {
+            cut->range++;
+            cut->range_at = 0;
+        }
+    }
+    cut->done += size;
+    salvo_assert(cut->done != packet->payload_size || cut->range == packet->range_count);
+    return sum;
 }
 
 uint32_t salvo_tcp_packet_write(const struct salvo_tcp *tcp, const struct salvo_tcp_packet *packet,
                                 uint8_t *frame)
 {
+    struct salvo_tcp_cut whole = {0};
     uint64_t sum = packet->header_sum;
-    uint32_t at = 0;
 
+    salvo_assert(packet->segment_size == 0 || tcp->config.checksum_offload);
     memcpy(frame, packet->header, packet->header_size);
-    for (uint32_t i = 0; i < packet->range_count; i++) {
-        const struct salvo_tcp_range *range = &packet->ranges[i];
-        uint64_t part = tcp->copy(frame + packet->header_size + at, range->bytes, range->size);
-        /* A piece at an odd place has its bytes the other way round (RFC 1071 section 2B). */
-        sum += at & 1 ? __builtin_bswap16(salvo_sum_fold(part)) : part;
-        at += (uint32_t)range->size;
-    }
-    salvo_assert(at == packet->payload_size);
+    sum += write_payload(tcp, packet, &whole, frame + packet->header_size, packet->payload_size);
     if (packet->ip_size != 0 && !tcp->config.checksum_offload) {
         uint16_t checksum = salvo_sum_finish(sum);
         memcpy(frame + SALVO_ETHERNET_SIZE + packet->ip_size + 16, &checksum, 2);
     }
-    return packet->header_size + at;
+    return packet->header_size + packet->payload_size;
+}
+
+/* Segments differ in lengths, number and, at the end, flags: these words are taken out of the sums
+ * (a word's complement is what takes it out, RFC 1624), and each segment adds its own. */
+void salvo_tcp_cut_start(struct salvo_tcp_cut *cut, const struct salvo_tcp_packet *packet)
+{
+    const uint8_t *ip = packet->header + SALVO_ETHERNET_SIZE;
+    const uint8_t *segment = ip + packet->ip_size;
+    uint16_t length = __builtin_bswap16((uint16_t)(packet->tcp_size + packet->payload_size));
+    uint16_t ip_length, ip_checksum;
+    uint32_t seq;
+
+    salvo_assert(packet->segment_size != 0);
+    *cut = (struct salvo_tcp_cut){0};
+    memcpy(&seq, segment + 4, 4);
+    memcpy(&cut->flags, segment + 12, 2);
+    cut->seq = __builtin_bswap32(seq);
+    cut->sum = packet->header_sum + (uint32_t)~seq + (uint16_t)~cut->flags + (uint16_t)~length;
+    memcpy(&ip_length, ip + 2, 2); /* IPv6 has other fields here, and no sum */
+    memcpy(&ip_checksum, ip + 10, 2);
+    cut->sum_ip = (uint64_t)(uint16_t)~ip_checksum + (uint16_t)~ip_length;
+}
+
+void salvo_tcp_cut_write(const struct salvo_tcp *tcp, const struct salvo_tcp_packet *packet,
+                         struct salvo_tcp_cut *cut, uint8_t *frame)
+{
+    uint32_t size = salvo_tcp_cut_size(cut, packet) - packet->header_size;
+    uint8_t *ip = frame + SALVO_ETHERNET_SIZE;
+    uint8_t *segment = ip + packet->ip_size;
+    uint16_t length = __builtin_bswap16((uint16_t)(packet->tcp_size + size));
+    uint32_t seq = __builtin_bswap32(cut->seq + cut->done);
+    uint16_t flags = cut->flags;
+
+    salvo_assert(!tcp->config.checksum_offload);
+    if (cut->done + size != packet->payload_size)
+        flags &= __builtin_bswap16((uint16_t) ~(TCP_FIN | TCP_PSH));
+    memcpy(frame, packet->header, packet->header_size);
+    fill_ip(cut->sum_ip, packet->ip_size, ip, packet->tcp_size + size);
+    memcpy(segment + 4, &seq, 4);
+    memcpy(segment + 12, &flags, 2);
+    uint64_t sum = cut->sum + seq + flags + length;
+    sum += write_payload(tcp, packet, cut, frame + packet->header_size, size);
+    uint16_t checksum = salvo_sum_finish(sum);
+    memcpy(segment + 16, &checksum, 2);
 }
 
 /* A bare segment of a connection, as a raw frame: it goes even when the connection does not live to

@@ -55,10 +55,10 @@ int salvo_tcp_config_check(const struct salvo_tcp_config *c)
                  c->ranges_max >= 2 && salvo_is_power_of_two(c->receive_size) &&
                  c->receive_size >= 2048 && c->receive_size <= 1 << 30 && c->time_wait_max >= 1;
     /* A window of 65,535 << 14 is the protocol's limit, RFC 7323 section 2.3. */
-    bool link = c->mtu >= SALVO_IP4_MTU_SAFE &&
-                (c->address6.version == 0 || c->mtu >= SALVO_IP6_MTU_SAFE) &&
-                (c->tso_max == 0 ||
-                 (c->checksum_offload && c->tso_max >= c->mtu && c->tso_max <= 65535 - 120));
+    bool link =
+        c->mtu >= SALVO_IP4_MTU_SAFE &&
+        (c->address6.version == 0 || c->mtu >= SALVO_IP6_MTU_SAFE) &&
+        (c->tso_max == 0 || (c->tso_max >= c->mtu && c->tso_max <= SALVO_TCP_PACKET_PAYLOAD_MAX));
     bool times = c->rto_min_us > 0 && c->rto_min_us <= c->rto_max_us &&
                  c->rto_initial_us <= c->rto_max_us && c->rto_initial_us > 0 &&
                  c->delayed_ack_us > 0 && c->delayed_ack_us <= 500 * MS &&

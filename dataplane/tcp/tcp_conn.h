@@ -37,8 +37,10 @@
 #define TCP_RAW_MAX 64
 /* RFC 6056 section 3.3.4: a table of counters, so that one busy target does not show the ports of
  * all. */
-#define TCP_PORT_COUNTERS    32
-#define TCP_PACKETS_PER_TURN 16
+#define TCP_PORT_COUNTERS 32
+/* 16: how many packets a connection sends before it gives way to the next one; segments, where we
+ * cut them ourselves. */
+#define TCP_TURN_MAX 16u
 
 /* Ethernet, IPv6, TCP and the timestamp option, and up to whole words of 32 bytes: a size that the
  * compiler knows and copies without a loop. */
@@ -211,7 +213,7 @@ struct salvo_tcp_conn {
     bool window_probing; /* what is in flight was sent into a shut window */
     bool reopened;       /* this ACK opened it */
     bool force_one;      /* one segment goes whatever the congestion window says */
-    uint8_t packets_turn;
+    uint32_t turn;       /* of TCP_TURN_MAX, used up */
     uint32_t ready_next, event_next;
     uint32_t free_next;
 
@@ -446,7 +448,7 @@ void salvo_tcp_challenge(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int
 
 /* tcp_out.c */
 bool salvo_tcp_conn_out(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us,
-                        struct salvo_tcp_packet *ret_packet);
+                        uint32_t room, struct salvo_tcp_packet *ret_packet);
 
 /* tcp_build.c */
 /* Fills in headers over the payload already in `packet`; the peer learns by it what we have

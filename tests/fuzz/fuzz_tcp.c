@@ -41,9 +41,12 @@ static void drain(struct fuzz *f)
     struct wire_segment s;
     const char *bad;
 
-    for (int i = 0; i < 512 && salvo_tcp_output(f->tcp, f->now_us, &packet); i++) {
-        uint32_t size = salvo_tcp_packet_write(f->tcp, &packet, frame);
-        salvo_assert(wire_parse(frame, size, &s, &bad) != WIRE_BAD);
+    for (int i = 0; i < 512 && salvo_tcp_output(f->tcp, f->now_us, UINT32_MAX, &packet); i++) {
+        struct tcp_frames frames = {0};
+        uint32_t size;
+
+        while ((size = tcp_frame_next(f->tcp, &packet, &frames, frame)) != 0)
+            salvo_assert(wire_parse(frame, size, &s, &bad) != WIRE_BAD);
     }
     while (salvo_tcp_events(f->tcp, events, 4) != 0)
         continue;
@@ -235,6 +238,7 @@ static void configure(struct fuzz *f, struct salvo_tcp_config *c)
     c->nagle = a & 32;
     c->pacing = a & 64;
     c->congestion = a & 128 ? SALVO_TCP_NEWRENO : SALVO_TCP_CUBIC;
+    c->tso_max = b & 16 ? 24000 : 0; /* cut into frames */
     f->six = b & 1;
 }
 

@@ -125,3 +125,26 @@ void tcp_device_checksum(const struct salvo_tcp *tcp, const struct salvo_tcp_pac
     tcp_header[16] = (uint8_t)(~sum >> 8);
     tcp_header[17] = (uint8_t)~sum;
 }
+
+uint32_t tcp_frame_next(const struct salvo_tcp *tcp, const struct salvo_tcp_packet *packet,
+                        struct tcp_frames *frames, uint8_t *frame)
+{
+    bool is_cut = packet->segment_size != 0 && !tcp->config.checksum_offload;
+    bool first = !frames->begun;
+    uint32_t size;
+
+    frames->begun = true;
+    if (!is_cut) {
+        if (!first)
+            return 0;
+        size = salvo_tcp_packet_write(tcp, packet, frame);
+        tcp_device_checksum(tcp, packet, frame, size);
+        return size;
+    }
+    if (first)
+        salvo_tcp_cut_start(&frames->cut, packet);
+    size = salvo_tcp_cut_size(&frames->cut, packet);
+    if (size != 0)
+        salvo_tcp_cut_write(tcp, packet, &frames->cut, frame);
+    return size;
+}

@@ -119,30 +119,35 @@ static void take_events(void)
     }
 }
 
+static void note_frame(const uint8_t *frame, uint32_t size)
+{
+    struct noted *n = &rig.packets[rig.packet_tail];
+    const char *bad;
+
+    n->at_us = rig.now_us;
+    n->kind = wire_parse(frame, size, &n->segment, &bad);
+    n->size = size;
+    if (n->kind == WIRE_BAD)
+        rig_fail("a malformed packet was sent: %s", bad);
+    if (n->kind == WIRE_TCP)
+        note_segment(n);
+    if (!note_neighbour(n) && ++rig.packet_tail == PACKETS_MAX)
+        rig_fail("too many packets");
+}
+
 /* Everything that is to be sent now is noted. */
 void rig_drain(void)
 {
     static uint8_t frame[WIRE_FRAME_MAX];
     struct salvo_tcp_packet packet;
-    const char *bad;
 
-    while (!rig.link_down && salvo_tcp_output(rig.tcp, rig.now_us, &packet)) {
-        struct noted *n = &rig.packets[rig.packet_tail];
-        uint32_t size = salvo_tcp_packet_write(rig.tcp, &packet, frame);
+    while (!rig.link_down && salvo_tcp_output(rig.tcp, rig.now_us, UINT32_MAX, &packet)) {
+        struct tcp_frames frames = {0};
+        uint32_t size;
 
-        tcp_device_checksum(rig.tcp, &packet, frame, size);
-        n->at_us = rig.now_us;
-        n->kind = wire_parse(frame, size, &n->segment, &bad);
-        n->size = size;
-        if (n->kind == WIRE_BAD)
-            rig_fail("a malformed packet was sent: %s", bad);
-        if (n->kind == WIRE_TCP)
-            note_segment(n);
+        while ((size = tcp_frame_next(rig.tcp, &packet, &frames, frame)) != 0)
+            note_frame(frame, size);
         tcp_check(rig.tcp);
-        if (note_neighbour(n))
-            continue;
-        if (++rig.packet_tail == PACKETS_MAX)
-            rig_fail("too many packets");
     }
     take_events();
     tcp_check(rig.tcp);

@@ -572,6 +572,8 @@ static bool config_special(const char *name, const char *value)
     } else if (strcmp(name, "tso_max") == 0) {
         c->tso_max = parse_number(value);
         c->checksum_offload = true;
+    } else if (strcmp(name, "cut_max") == 0) {
+        c->tso_max = parse_number(value);
     } else if (strcmp(name, "clock") == 0) {
         rig.now_us = parse_time(value);
     } else if (strcmp(name, "isn") == 0) {

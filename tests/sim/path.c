@@ -58,6 +58,7 @@ struct sim_path {
     uint8_t *given[64];  /* frames that the lane looks at */
     unsigned given_count;
     uint8_t frame[WIRE_FRAME_MAX];
+    uint32_t frame_size;
     uint64_t digest; /* of every frame */
     uint64_t connections;
 };
@@ -328,8 +329,11 @@ static unsigned path_room(struct salvo_device *device)
 
 static uint8_t *path_claim(struct salvo_device *device, uint32_t size)
 {
+    struct sim_path *p = path_of(device);
+
     salvo_assert(size <= WIRE_FRAME_MAX);
-    return path_of(device)->frame;
+    p->frame_size = size;
+    return p->frame;
 }
 
 static void path_commit(struct salvo_device *device, const struct salvo_tcp_packet *packet)
@@ -339,10 +343,9 @@ static void path_commit(struct salvo_device *device, const struct salvo_tcp_pack
     const char *bad = "";
     uint8_t answer[64];
 
-    switch (wire_parse(p->frame, packet->header_size + packet->payload_size, &s, &bad)) {
+    switch (wire_parse(p->frame, p->frame_size, &s, &bad)) {
     case WIRE_TCP:
-        path_carry(p, &p->links[PATH_TO_SERVER], PATH_TO_SERVER, p->frame,
-                   packet->header_size + packet->payload_size, packet->payload_size);
+        path_carry(p, &p->links[PATH_TO_SERVER], PATH_TO_SERVER, p->frame, p->frame_size, s.size);
         break;
     case WIRE_ARP_ASK:
         path_carry(p, &p->good, PATH_TO_LANE, answer,

@@ -68,6 +68,7 @@ static const char *const met_names[MET_COUNT] = {
     [MET_UNDONE] = "recoveries undone",
     [MET_PEER_CLOSED_FIRST] = "the peer closes first",
     [MET_CUT] = "packets that a device cuts",
+    [MET_CUT_HERE] = "packets that are cut for a device",
     [MET_CUT_LOST_TWICE] = "several losses in such a packet",
     [MET_AGAIN_LOST] = "retransmissions lost",
 };
@@ -190,16 +191,25 @@ static void send_frame(struct world *w, const uint8_t *frame, uint32_t size, uin
         salvo_tcp_input(w->tcp, answer, answer_size, false, w->now_us);
 }
 
+/* Of a device that takes frames: anything. One that cuts has room for whole packets. */
+static uint32_t room(const struct world *w)
+{
+    return w->config.checksum_offload ? UINT32_MAX : 1 + (uint32_t)(w->now_us % 20);
+}
+
 static void send_all(struct world *w)
 {
     static uint8_t frame[WIRE_FRAME_MAX];
     struct salvo_tcp_packet packet;
 
-    while (salvo_tcp_output(w->tcp, w->now_us, &packet)) {
-        uint32_t size = salvo_tcp_packet_write(w->tcp, &packet, frame);
+    while (salvo_tcp_output(w->tcp, w->now_us, room(w), &packet)) {
+        bool by_device = w->config.checksum_offload;
+        struct tcp_frames frames = {0};
+        uint32_t size;
 
-        tcp_device_checksum(w->tcp, &packet, frame, size);
-        send_frame(w, frame, size, packet.segment_size);
+        while ((size = tcp_frame_next(w->tcp, &packet, &frames, frame)) != 0)
+            send_frame(w, frame, size, by_device ? packet.segment_size : 0);
+        w->met[MET_CUT_HERE] += packet.segment_size != 0 && !by_device;
     }
 }
 

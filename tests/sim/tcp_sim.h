@@ -35,6 +35,7 @@ enum met {
     MET_UNDONE,
     MET_PEER_CLOSED_FIRST,
     MET_CUT,
+    MET_CUT_HERE,
     MET_CUT_LOST_TWICE,
     MET_AGAIN_LOST,
     MET_COUNT

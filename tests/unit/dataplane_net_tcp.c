@@ -27,6 +27,9 @@ struct wire_device {
     unsigned given, count;
 
     uint8_t out[WIRE_FRAME_MAX];
+    uint32_t out_size;
+    unsigned room; /* at most, in a turn; 0: as many as there are places for answers */
+    unsigned committed;
     uint64_t attached, completed;
     bool holds; /* completes nothing */
 
@@ -188,12 +191,16 @@ static unsigned wire_receive(struct salvo_device *dev, struct salvo_device_frame
 
 static unsigned wire_room(struct salvo_device *dev)
 {
-    return FRAMES_MAX - device_of(dev)->count;
+    const struct wire_device *d = device_of(dev);
+    unsigned places = FRAMES_MAX - d->count;
+
+    return d->room == 0 ? places : SALVO_MIN(d->room, places);
 }
 
 static uint8_t *wire_claim(struct salvo_device *dev, uint32_t size)
 {
     assert_true(size <= WIRE_FRAME_MAX);
+    device_of(dev)->out_size = size;
     return device_of(dev)->out;
 }
 
@@ -219,7 +226,8 @@ static void wire_commit(struct salvo_device *dev, const struct salvo_tcp_packet 
 
     assert_false(d->down);
     packet_sum(d, packet);
-    peer_takes(d, d->out, packet->header_size + packet->payload_size);
+    d->committed++;
+    peer_takes(d, d->out, d->out_size);
 }
 
 static void wire_attach(struct salvo_device *dev, const struct salvo_tcp_packet *packet)
@@ -430,6 +438,32 @@ static void nothing_leaves_while_the_link_is_down_and_all_of_it_after(void **sta
     turns(net, &seen, 10 * SALVO_NS_PER_S);
     assert_int_equal(device.received, 50000);
     assert_int_equal(seen.released, 50000);
+    salvo_net_destroy(net);
+}
+
+/* Without segmentation offload each segment is a frame, however they were made. */
+static void a_device_gets_no_more_frames_than_it_has_room_for(void **state)
+{
+    struct salvo_net *net = start(false);
+    struct seen seen = {0};
+    uint32_t link = connected(net, &seen);
+    const struct salvo_tcp_stats *stats = salvo_net_tcp_stats(net);
+    unsigned before = device.committed;
+
+    device.room = 3;
+    device.mute = true;
+    assert_int_equal(send_bytes(net, link, 10000), 10000);
+    salvo_net_flush(net);
+    assert_int_equal(device.committed - before, 3);
+    assert_int_equal(device.out_size, 14 + 20 + 20 + 1000);
+    salvo_net_flush(net);
+    assert_int_equal(device.committed - before, 6);
+    device.room = 0;
+    device.mute = false;
+    turns(net, &seen, 5 * SALVO_NS_PER_S);
+    assert_int_equal(device.received, 10000);
+    assert_int_equal(seen.released, 10000);
+    assert_true(stats->packets_out < stats->segments_out); /* which is why they had to be cut */
     salvo_net_destroy(net);
 }
 
@@ -845,6 +879,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_are_released_when_the_device_lets_go_of_them),
         cmocka_unit_test(nothing_leaves_while_the_link_is_down_and_all_of_it_after),
+        cmocka_unit_test(a_device_gets_no_more_frames_than_it_has_room_for),
         cmocka_unit_test(attempts_while_the_link_is_down_keep_no_slot),
         cmocka_unit_test(a_close_in_order_says_fin_and_needs_no_answer_to_it),
         cmocka_unit_test(a_close_with_bytes_unsent_is_a_reset),
