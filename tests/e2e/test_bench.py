@@ -375,9 +375,11 @@ def test_tcp_is_judged_beside_raw_frames_of_its_round(rows):
     assert "kernel's end had 97% of its core" in found["fast: salvo's TCP"]["detail"]
     assert "salvo's is 0.45 of it" in found["fast: Linux's TCP"]["detail"]
     assert found["slow: salvo's TCP, polled"]["ratio"] == pytest.approx(0.725)
-    assert found["fast: salvo's TCP, polled"]["verdict"] == ""
+    assert found["fast: salvo's TCP, polled"]["verdict"] == "missed"  # 17 beside 20
+    assert found["missed: salvo's TCP, polled"]["verdict"] == "met"
     assert found["fast: raw frames, unread, polled"]["ratio"] == pytest.approx(0.68)
-    assert found["fast: raw frames, unread, polled"]["verdict"] == ""
+    assert found["fast: raw frames, unread, polled"]["verdict"] == "missed"
+    assert found["missed: raw frames, unread, polled"]["verdict"] == "met"
 
 
 def test_bulk_takes_turns_and_bounds_what_waits_between_the_cores(monkeypatch):
