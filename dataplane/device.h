@@ -27,7 +27,7 @@ struct salvo_device_caps {
     uint8_t mac[6];
     uint16_t mtu;     /* of IP datagrams: frames are up to 14 bytes longer */
     bool checksum;    /* fills in TCP checksums over the pseudo header's sum */
-    bool references;  /* attach() is there and pays */
+    bool references;  /* attach() is there and pays. Needs checksum */
     uint32_t tso_max; /* payload of a packet that it cuts itself; 0: none. Needs references */
 };
 

@@ -672,6 +672,7 @@ static int open_parts(struct net_tcp *n, const struct salvo_tcp_config *config)
 int salvo_net_tcp_open(const struct salvo_net_conf *conf, const struct salvo_net_tcp_conf *tcp_conf,
                        struct salvo_net **ret_net)
 {
+    const struct salvo_device_caps *caps = &salvo_device_head(tcp_conf->device)->caps;
     struct salvo_tcp_config config = machine_config(conf, tcp_conf);
     struct net_tcp *n;
     int r;
@@ -681,6 +682,8 @@ int salvo_net_tcp_open(const struct salvo_net_conf *conf, const struct salvo_net
     salvo_assert(conf->send_max != 0);
     salvo_assert(!tcp_conf->lease_renews || tcp_conf->lease != NULL);
     salvo_assert(salvo_device_head(tcp_conf->device)->magic == SALVO_DEVICE_MAGIC);
+    /* What is attached is summed and cut by the device. */
+    salvo_assert(!caps->references || caps->checksum);
     r = salvo_tcp_config_check(&config);
     if (r)
         return salvo_trace(r);

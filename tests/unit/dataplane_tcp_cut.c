@@ -58,17 +58,17 @@ static void side_close(struct side *s)
     free(s->memory);
 }
 
-static void take(struct side *s, uint32_t segments_max)
+static void take(struct side *s, uint32_t room)
 {
     struct salvo_tcp_packet packet;
     uint8_t frame[2048];
     uint32_t size;
 
-    while (salvo_tcp_output(s->tcp, s->now_us, segments_max, &packet)) {
+    while (salvo_tcp_output(s->tcp, s->now_us, room, &packet)) {
         struct tcp_frames frames = {0};
         uint32_t segments = salvo_tcp_packet_segments(&packet);
 
-        assert_true(segments <= segments_max);
+        assert_true(segments <= room);
         s->segments_most = SALVO_MAX(s->segments_most, segments);
         s->packets++;
         assert_true(s->packets <= FRAMES_MAX);
